@@ -1,0 +1,196 @@
+"""The answer of a search: how many bits each layer gets, as data and as JSON format 1.
+
+No torch here: an allocation is read, compared and exported on machines that train nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from precsearch.errors import AllocationError
+from precsearch.files import write_text
+
+FORMAT: Final = "precsearch-allocation"
+VERSION: Final = 1
+FLOAT_BITS: Final = 32
+
+Target = Literal["weight", "activation"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetPrecision(_Frozen):
+    """How one target of one layer is quantized.
+
+    Attributes:
+        bits: bit-width, 1 to 16; None leaves the target in float32.
+        signed: whether the grid has negative levels.
+        granularity: one scale for the tensor, or one for each output channel.
+        scale: the scale rule that sets the range.
+        quantizer: the grid, by name.
+    """
+
+    bits: int | None = Field(ge=1, le=16)
+    signed: bool = True
+    granularity: Literal["tensor", "channel"] = "tensor"
+    scale: str = "l2"
+    quantizer: str = "dorefa"
+
+
+class LayerPrecision(_Frozen):
+    """One layer and its bit-widths.
+
+    Attributes:
+        name: the module's dotted name in its model.
+        type: class name of the module.
+        numel: weight elements.
+        inputs: elements of the layer's input for one sample.
+        macs: multiply-accumulates for one sample.
+        group: name shared by layers that must have the same bits, or None.
+        targets: target -> precision; a target that is absent was neither searched nor pinned.
+    """
+
+    name: str
+    type: str
+    numel: int = Field(ge=1)
+    inputs: int = Field(ge=0)
+    macs: int = Field(ge=0)
+    group: str | None = None
+    targets: dict[Target, TargetPrecision]
+
+    def bits(self, target: Target = "weight") -> int | None:
+        """Bit-width of `target`; None where it stays in float32."""
+        precision = self.targets.get(target)
+        return precision.bits if precision is not None else None
+
+
+class ModelIdentity(_Frozen):
+    """Which network an allocation is for: a name for people, a fingerprint for machines."""
+
+    name: str
+    fingerprint: str
+
+
+class BudgetUse(_Frozen):
+    """The budget an allocation was made under, and what it spends of it.
+
+    Attributes:
+        kind: budget kind, such as ``average_bits``.
+        limit: what may be spent, in the kind's unit; one number, or one for each target.
+        achieved: what is spent, in the shape of `limit`; where one number binds several targets, the largest.
+        by_target: what each target spends, for the kinds that bind each target on its own.
+    """
+
+    kind: str
+    limit: float | dict[Target, float]
+    achieved: float | dict[Target, float]
+    by_target: dict[Target, float] = {}
+
+
+class Cost(_Frozen):
+    """What the whole network costs under the allocation.
+
+    Attributes:
+        average_bits: target -> mean bits over the elements that are quantized.
+        model_size: bytes of packed weights, scales and float parameters.
+        bitops: MACs x weight bits x activation bits for one sample, 32 bits where float.
+    """
+
+    average_bits: dict[Target, float]
+    model_size: int
+    bitops: int
+
+
+class Allocation(_Frozen):
+    """Layer -> bit-widths, with the budget it keeps, what it costs and where it comes from.
+
+    Attributes:
+        format: always ``precsearch-allocation``.
+        version: of the JSON format.
+        model: which network it is for.
+        budget: the budget it was made under, or None.
+        layers: in the order of the model's modules.
+        cost: what the network costs under it.
+        metrics: measured with it, such as ``validation_accuracy``.
+        provenance: versions, seeds, study, trial, data checksum.
+    """
+
+    format: Literal["precsearch-allocation"] = FORMAT
+    version: Literal[1] = VERSION
+    model: ModelIdentity
+    budget: BudgetUse | None = None
+    layers: tuple[LayerPrecision, ...]
+    cost: Cost
+    metrics: dict[str, float] = {}
+    provenance: dict[str, Any] = {}
+
+    def bits(self, target: Target = "weight") -> dict[str, int | None]:
+        """Layer name -> bit-width of `target`, in the order of the layers."""
+        return {layer.name: layer.bits(target) for layer in self.layers}
+
+    def with_context(self, metrics: Mapping[str, float], provenance: Mapping[str, Any]) -> Allocation:
+        """A copy that also says what was measured with it and where it comes from."""
+        return self.model_copy(update={"metrics": dict(metrics), "provenance": dict(provenance)})
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The allocation as JSON text; written to `path` as well where one is given."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Allocation:
+        """Read an allocation from JSON text or from a file.
+
+        Args:
+            source: JSON text (anything whose first character is ``{``), or a path.
+
+        Raises:
+            AllocationError: when the file is missing or truncated, is of another format or of a newer version.
+        """
+        text, where = _text_of(source)
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise AllocationError(
+                f"{where}:{error.lineno}:{error.colno}: not valid JSON ({error.msg}); "
+                "was the file cut short? export the allocation again"
+            ) from None
+        _check_header(data, where)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise AllocationError(f"{where}: {place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _text_of(source: str | Path) -> tuple[str, str]:
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return source, "allocation"
+    path = Path(source)
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AllocationError(f"cannot read the allocation {path}: {reason}") from None
+
+
+def _check_header(data: object, where: str) -> None:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise AllocationError(f"{where}: not an allocation: expected format {FORMAT!r}, got {found!r}")
+    version = data.get("version")
+    if version != VERSION:
+        raise AllocationError(
+            f"{where}: allocation format version {version!r} is not known here (this precsearch reads version "
+            f"{VERSION}); upgrade precsearch, or export the allocation again with this version"
+        )

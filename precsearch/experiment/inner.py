@@ -1,0 +1,170 @@
+"""`inner:`, the differentiable search inside one training run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from precsearch.allocation import Target
+from precsearch.experiment.base import Settings
+
+Bits = int
+Limit = float | dict[Target, float]
+
+
+class BudgetSettings(Settings):
+    """`inner.budget:`.
+
+    Attributes:
+        kind: a registered budget kind.
+        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs); one number, or one for each target.
+    """
+
+    kind: Literal["layer_bits", "average_bits", "model_size", "bitops"] = "average_bits"
+    limit: Limit = 3.0
+
+    @field_validator("limit")
+    @classmethod
+    def _positive(cls, value: Limit) -> Limit:
+        for number in value.values() if isinstance(value, dict) else [value]:
+            if number <= 0:
+                raise ValueError(f"`limit > 0` must hold, but got {number}")
+        return value
+
+
+class TemperatureSettings(Settings):
+    """`inner.temperature:` of the relaxed sample, from the first to the last search step."""
+
+    start: float = Field(default=2.0, gt=0)
+    end: float = Field(default=0.2, gt=0)
+    schedule: Literal["constant", "linear", "exponential", "cosine"] = "exponential"
+
+
+class RegularizationSettings(Settings):
+    """`inner.regularization:` what is added to the loss while searching.
+
+    Attributes:
+        kind: ``entropy`` of the precision distribution, ``cost`` (expected cost over its limit), or ``none``.
+        strength: its factor.
+    """
+
+    kind: Literal["none", "entropy", "cost"] = "entropy"
+    strength: float = Field(default=0.01, ge=0)
+
+
+class EpochSettings(Settings):
+    """`inner.epochs:` of each phase."""
+
+    warmup: int = Field(default=1, ge=0)
+    search: int = Field(default=6, ge=0)
+    finetune: int = Field(default=3, ge=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> EpochSettings:
+        if self.warmup + self.search + self.finetune == 0:
+            raise ValueError("at least one epoch in one phase must hold, but all three are 0")
+        return self
+
+
+class OptimizerSettings(Settings):
+    """`inner.optimizer:` of the weights; cosine schedule to zero in every phase group.
+
+    Attributes:
+        name: ``adam`` or ``sgd``.
+        lr: learning rate while warming up and searching.
+        finetune_lr: learning rate of the fine-tune; a third of `lr` where None.
+        momentum: of ``sgd``.
+        weight_decay: L2 penalty on the weights.
+    """
+
+    name: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(default=1e-3, gt=0)
+    finetune_lr: float | None = Field(default=None, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class LogitSettings(Settings):
+    """`inner.logits:` how the precision distribution learns.
+
+    Attributes:
+        lr: learning rate of the logits (Adam).
+        update: ``joint`` with the weights on the same batches, or ``alternate`` on a held-out part.
+        holdout: fraction of the training split that ``alternate`` holds out.
+    """
+
+    lr: float = Field(default=0.05, gt=0)
+    update: Literal["joint", "alternate"] = "joint"
+    holdout: float = Field(default=0.3, gt=0, lt=1)
+
+
+class InnerSettings(Settings):
+    """`inner:` the differentiable search inside one training run.
+
+    Attributes:
+        targets: what is quantized and searched.
+        bits: candidate bit-widths, ascending.
+        quantizer: grid of the weights.
+        scale: rule that sets the range for each bit-width.
+        granularity: one weight scale a tensor, or one an output channel.
+        sampler: how allocations are drawn.
+        allocation: for the ``fixed`` sampler: a path to an allocation's JSON, or bits, one a layer.
+        budget: what every allocation keeps.
+        pin: layer (or ``*`` pattern) -> bits that are not searched, or ``float``.
+    """
+
+    targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1)
+    bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1)
+    quantizer: Literal["dorefa", "symmetric"] = "symmetric"
+    scale: Literal["l2", "max"] = "l2"
+    granularity: Literal["tensor", "channel"] = "tensor"
+    sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random"] = (
+        "perturb-and-map"
+    )
+    allocation: str | tuple[Bits, ...] | None = None
+    budget: BudgetSettings = BudgetSettings()
+    pin: dict[str, Bits | Literal["float"]] = {}
+    temperature: TemperatureSettings = TemperatureSettings()
+    regularization: RegularizationSettings = RegularizationSettings()
+    epochs: EpochSettings = EpochSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    logits: LogitSettings = LogitSettings()
+
+    @field_validator("targets")
+    @classmethod
+    def _distinct(cls, value: tuple[Target, ...]) -> tuple[Target, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"each target once must hold, but got {list(value)}")
+        return value
+
+    @field_validator("bits")
+    @classmethod
+    def _ascending(cls, value: tuple[Bits, ...]) -> tuple[Bits, ...]:
+        for bits in value:
+            if not 1 <= bits <= 16:  # noqa: PLR2004 -- the bit-widths fake quantization is made for
+                raise ValueError(f"`1 <= bits <= 16` must hold, but got {bits}")
+        if list(value) != sorted(set(value)):
+            raise ValueError(
+                f"ascending and without doubles must hold, but got {list(value)}; write {sorted(set(value))}"
+            )
+        return value
+
+    @field_validator("pin")
+    @classmethod
+    def _pinned_bits(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for layer, bits in value.items():
+            if bits != "float" and not 1 <= bits <= 16:  # noqa: PLR2004
+                raise ValueError(
+                    f"`1 <= bits <= 16` or `float` must hold for layer {layer!r}, but got {bits}"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _fixed_has_allocation(self) -> InnerSettings:
+        if (self.sampler == "fixed") != (self.allocation is not None):
+            raise ValueError(
+                "`allocation` goes with `sampler: fixed`, and only with it; "
+                f"got sampler {self.sampler!r} and allocation {self.allocation!r}"
+            )
+        return self

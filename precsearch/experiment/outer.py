@@ -1,0 +1,115 @@
+"""`study:` and `executor:`, the outer search and who runs it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from precsearch.experiment.base import Settings
+
+
+def _selectable(metric: str) -> str:
+    if metric.startswith("test_"):
+        raise ValueError(
+            f"selection on validation data must hold, but got {metric!r}; "
+            f"use {metric.replace('test_', 'validation_', 1)!r}: the test split is read for the report only"
+        )
+    return metric
+
+
+class ObjectiveSettings(Settings):
+    """One entry of `study.objectives:`; validation metrics and costs only, never `test_*`."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+    @field_validator("metric")
+    @classmethod
+    def _not_test(cls, value: str) -> str:
+        return _selectable(value)
+
+
+class ConstraintSettings(Settings):
+    """One entry of `study.constraints:`; at least one of `min` and `max`."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _not_test(cls, value: str) -> str:
+        return _selectable(value)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ConstraintSettings:
+        if self.min is None and self.max is None:
+            raise ValueError(f"`min`, `max` or both must be given for metric {self.metric!r}")
+        return self
+
+
+class SamplerSettings(Settings):
+    """`study.sampler:`; every key but `name` is passed to Optuna's sampler."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: Literal["tpe", "random", "gp", "nsga2", "grid"] = "tpe"
+
+
+class PrunerSettings(Settings):
+    """`study.pruner:`; keys other than these are passed to Optuna's pruner.
+
+    Attributes:
+        name: ``none``, ``median``, ``percentile``, ``asha`` or ``hyperband``.
+        metric: the metric compared, reported at every epoch.
+        bands: trials are compared only within one of so many bands of budget limits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: Literal["none", "median", "percentile", "asha", "hyperband"] = "none"
+    metric: Literal["validation_accuracy", "validation_loss", "train_loss"] = "validation_loss"
+    bands: int = Field(default=3, ge=1)
+
+
+class StudySettings(Settings):
+    """`study:` the outer search.
+
+    Attributes:
+        objectives: what is searched for; one, or several for a front.
+        constraints: what a trial must satisfy to count.
+        sampler: Optuna's sampler.
+        pruner: Optuna's pruner, within budget bands.
+        n_trials: trials in all, failed and pruned ones counted.
+        seed: everything random derives from it.
+        enqueue: points to try first: dotted path -> value.
+        baselines: allocations trained beside every member of the front, at equal cost.
+    """
+
+    objectives: tuple[ObjectiveSettings, ...] = Field(
+        default=(
+            ObjectiveSettings(metric="validation_accuracy", direction="maximize"),
+            ObjectiveSettings(metric="bitops", direction="minimize"),
+        ),
+        min_length=1,
+    )
+    constraints: tuple[ConstraintSettings, ...] = ()
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = PrunerSettings()
+    n_trials: int = Field(default=20, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    enqueue: tuple[dict[str, Any], ...] = ()
+    baselines: tuple[Literal["uniform", "random"], ...] = ("uniform", "random")
+
+
+class ExecutorSettings(Settings):
+    """`executor:` who runs the trials.
+
+    Attributes:
+        name: ``inprocess``, one trial after another in this process.
+        max_failures: how often a trial that raised is tried again.
+    """
+
+    name: Literal["inprocess"] = "inprocess"
+    max_failures: int = Field(default=0, ge=0)

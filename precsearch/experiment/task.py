@@ -1,0 +1,55 @@
+"""`data:` and `model:`, the task that is searched on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from precsearch.experiment.base import Settings
+
+
+class DataSettings(Settings):
+    """`data:`; keys other than these are passed to the user's own data function.
+
+    Attributes:
+        name: ``digits``, ``mnist``, or ``package.module:function``.
+        root: folder that holds (or receives) the files.
+        validation: images held out of training for validation; a fraction of 1, or a count.
+        batch_size: images a step.
+        train_limit: train on the first so many images of the training split; all where None.
+        download: whether missing files may be fetched.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str = "digits"
+    root: str = "data"
+    validation: float | int = 0.2
+    batch_size: int = Field(default=64, ge=1)
+    train_limit: int | None = Field(default=None, ge=1)
+    download: bool = True
+
+    @field_validator("validation")
+    @classmethod
+    def _positive(cls, value: float | int) -> float | int:
+        if value <= 0 or (isinstance(value, float) and value >= 1 and not value.is_integer()):
+            raise ValueError(f"a fraction between 0 and 1, or a count of images, must hold, but got {value}")
+        return int(value) if value >= 1 else value
+
+
+class ModelSettings(Settings):
+    """`model:`; every key but `name` is passed to the model's builder.
+
+    Attributes:
+        name: ``mlp``, ``lenet5``, or ``package.module:function``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "mlp"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The builder's keyword arguments."""
+        return dict(self.model_extra or {})
