@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from precsearch.allocation import Allocation
+from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
 
@@ -31,7 +31,8 @@ class Progress(_Frozen):
         step: epochs done in the whole trial, from 1; the step that pruners compare.
         steps: epochs the whole trial takes.
         metrics: ``train_loss``, ``validation_loss``, ``validation_accuracy`` (0 to 1),
-            ``average_bits_weight``, ``average_bits_activation``, ``entropy`` (nats a choice), ``temperature``.
+            ``average_bits_weight``, ``average_bits_activation``,
+            ``entropy`` (nats a choice), ``temperature``.
         bits: layer -> target -> bit-width of the most likely allocation now.
     """
 
@@ -74,6 +75,32 @@ class TrialResult(_Frozen):
     seconds: float
 
 
+class TrialPlan(_Frozen):
+    """What a trial would do, known before any training; `run --dry-run` prints it.
+
+    Attributes:
+        model: name of the model.
+        parameters: its trainable parameters, logits not counted.
+        layers: searched and pinned layers, at the cheapest allocation.
+        left_float: layer -> reason why it is not quantized.
+        kind: budget kind.
+        limit: what the budget allows.
+        cheapest: cost of the cheapest allocation, by target where the kind binds each on its own (else ``all``).
+        dearest: the same of the dearest allocation.
+        images: split -> number of images.
+    """
+
+    model: str
+    parameters: int
+    layers: tuple[LayerPrecision, ...]
+    left_float: dict[str, str]
+    kind: str
+    limit: float | dict[Target, float]
+    cheapest: dict[str, float]
+    dearest: dict[str, float]
+    images: dict[str, int]
+
+
 class TrialRecord(_Frozen):
     """`result.json` of one trial directory: how it was configured, how it ended, what it measured.
 
@@ -98,6 +125,22 @@ class TrialRecord(_Frozen):
     reason: str | None = None
     seconds: float = 0.0
     limit: float | dict[str, float] | None = None
+
+
+class Observer(Protocol):
+    """Who watches a study: the live view, or plain lines."""
+
+    def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
+        """The study begins or continues; `finished` were there before."""
+
+    def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
+        """A trial (or the baseline beside it) begins, or continues from its checkpoint."""
+
+    def trial_progressed(self, number: int, progress: Progress, baseline: str | None) -> None:
+        """An epoch is done."""
+
+    def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
+        """A trial or baseline ended; `front` is the non-dominated set so far."""
 
 
 class RunDirectory:

@@ -1,4 +1,4 @@
-"""Searched dimensions: dotted paths into the experiment, in Optuna's words, with `when` as the only conditional."""
+"""Searched dimensions: dotted paths into the experiment, in Optuna's words; `when` is the only conditional."""
 
 from __future__ import annotations
 
