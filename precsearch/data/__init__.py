@@ -1,0 +1,63 @@
+"""Data sets, whole in memory: a registry of names, and the user's own by import path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from precsearch.data.dataset import Batches as Batches
+from precsearch.data.dataset import DataSet as DataSet
+from precsearch.data.dataset import Split as Split
+from precsearch.data.digits import load_digits
+from precsearch.data.mnist import load_mnist
+from precsearch.data.own import load_own
+from precsearch.data.splits import hold_out as hold_out
+from precsearch.errors import ConfigurationError
+from precsearch.experiment import DataSettings
+from precsearch.imports import is_import_path, load_object, nearest, registered
+
+DATA_SETS: dict[str, Callable[[DataSettings], DataSet]] = {"digits": load_digits, "mnist": load_mnist}
+
+
+def load_data(settings: DataSettings) -> DataSet:
+    """Load what ``data:`` asks for; the same settings give the same object within one process.
+
+    Args:
+        settings: the block; `batch_size` plays no part here.
+
+    Returns:
+        The data set, on the CPU; not to be written to. With `train_limit`, the first so many images of the
+        training split, which is in random order for the data sets that come with precsearch.
+
+    Raises:
+        ConfigurationError: the name or a key is unknown, or the user's function cannot be loaded or called.
+        DataError: the data is missing, unreadable or not of the expected shape.
+    """
+    function: Callable[..., Any]
+    if is_import_path(settings.name):
+        function = load_object(settings.name)
+    else:
+        function = DATA_SETS[registered(settings.name, DATA_SETS, "data.name")]
+        _refuse_extra(settings)
+    # Trials that differ in what plays no part share the memory; a relative root means another after a chdir.
+    root = str(Path(settings.root).expanduser().absolute())
+    return _load(settings.model_copy(update={"root": root, "batch_size": 1}), function)
+
+
+@lru_cache(maxsize=4)
+def _load(settings: DataSettings, function: Callable[..., Any]) -> DataSet:
+    if settings.train_limit is not None:
+        whole = _load(settings.model_copy(update={"train_limit": None}), function)
+        return whole.limited(settings.train_limit)
+    return load_own(function, settings) if is_import_path(settings.name) else function(settings)
+
+
+def _refuse_extra(settings: DataSettings) -> None:
+    for key in settings.model_extra or {}:
+        known = list(DataSettings.model_fields)
+        raise ConfigurationError(
+            f"`data.{key}` is unknown for the data set {settings.name!r}{nearest(key, known)}; "
+            f"keys: {', '.join(known)}"
+        )
