@@ -1,0 +1,6 @@
+"""`python -m precsearch`."""
+
+from precsearch.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The command line: parse, call, print. Whatever takes time to import is imported inside the commands.
+
+Exit status: 0 done, 1 failed, 2 usage or configuration, 3 finished with failed trials, 130 interrupted.
+
+With ``--json`` exactly one JSON object goes to stdout and everything else to stderr:
+
+- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
+- ``run --dry-run``: `precsearch.report.plan.plan_dict`.
+- ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
+- an error, from any of them: ``error`` and ``exit_status``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import precsearch
+from precsearch.errors import ConfigurationError, PrecsearchError
+
+if TYPE_CHECKING:
+    from precsearch.experiment import Experiment
+    from precsearch.results import RunDirectory
+
+app = typer.Typer(
+    name="precsearch",
+    help="How many bits does each layer need? Start with `precsearch run`.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich would double the time of --help
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Trials in all (study.n_trials).")]
+
+
+class _InterruptedError(PrecsearchError):
+    """Ctrl-C while trials were running."""
+
+    exit_status = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"precsearch {precsearch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    *,
+    space: Annotated[
+        Path | None,
+        typer.Argument(metavar="SPACE.yaml", help="The experiment; digits.yaml, built in, if left out."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/NAME]")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated."),
+    ] = None,
+    trials: Trials = None,
+    executor: Annotated[str | None, typer.Option(help="Who runs the trials: inprocess.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan; train and write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Search: train the trials of a study and keep its front. Continues an unfinished run directory."""
+    from precsearch.experiment.loading import bundled, load_experiment
+    from precsearch.results import RunDirectory
+
+    if executor not in {None, "inprocess"}:
+        raise ConfigurationError(
+            f"`--executor inprocess` must hold in this version, which runs trials in this process, one after "
+            f"another, but got {executor!r}; leave --executor out"
+        )
+    experiment = load_experiment(space or bundled("digits.yaml"), [*(overrides or ()), *_trials(trials)])
+    directory = RunDirectory(output or Path("runs") / experiment.name)
+    if dry_run:
+        return _plan(experiment, directory, as_json)
+    return _study(experiment, directory, as_json)
+
+
+@app.command()
+def resume(path: RunPath, trials: Trials = None, as_json: Json = False) -> int:
+    """Continue an interrupted run from its directory alone."""
+    from precsearch.experiment.loading import load_experiment
+    from precsearch.results import RunDirectory
+
+    directory = RunDirectory(path)
+    directory.require()
+    return _study(load_experiment(directory.experiment, _trials(trials)), directory, as_json)
+
+
+@app.command(name="list")
+def list_(path: RunPath, as_json: Json = False) -> int:
+    """List the trials and the front of a run. Starts and changes nothing."""
+    from precsearch.report.view import read_run
+    from precsearch.results import RunDirectory
+
+    view = read_run(RunDirectory(path))
+    if as_json:
+        _print_json(view.to_dict())
+    else:
+        from precsearch.report.console import console
+        from precsearch.report.summary import print_list
+
+        print_list(console(), view)
+    return 0
+
+
+@app.command()
+def export(
+    *,
+    path: RunPath,
+    trial: Annotated[int | None, typer.Option(help="The allocation of this trial.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="The best one whose budget limit is at most this.")
+    ] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Export one allocation of a run; the best one if nothing else is asked for."""
+    from precsearch.export import export_allocation
+    from precsearch.results import RunDirectory
+
+    allocation, text = export_allocation(
+        RunDirectory(path), trial=trial, budget=budget, knee=knee, format=format_, output=output
+    )
+    if as_json:
+        target = str(output) if output else None
+        _print_json({"format": format_, "output": target, "allocation": allocation.model_dump(mode="json")})
+    elif output:
+        typer.echo(f"wrote {output}", err=True)
+    else:
+        typer.echo(text, nl=False)
+    return 0
+
+
+@app.command()
+def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> int:
+    """Write a commented experiment to start from. Never overwrites."""
+    from precsearch.experiment.loading import bundled
+    from precsearch.files import write_text
+
+    if file.exists():
+        raise ConfigurationError(
+            f"`init` writes new files only, but {file} exists; name another, or remove it"
+        )
+    write_text(file, bundled("digits.yaml").read_text(encoding="utf-8"))
+    typer.echo(f"wrote {file}; next: precsearch run {shlex.quote(str(file))}", err=True)
+    return 0
+
+
+def _trials(trials: int | None) -> list[str]:
+    return [] if trials is None else [f"study.n_trials={trials}"]
+
+
+def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
+    from precsearch.report.console import console
+    from precsearch.report.plan import plan_dict, print_plan
+
+    with _stdout_kept(as_json):
+        from precsearch.trial import inspect_trial
+
+        plan = inspect_trial(experiment)
+    if as_json:
+        _print_json(plan_dict(experiment, plan, directory))
+    else:
+        print_plan(console(), experiment, plan, directory)
+    return 0
+
+
+def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
+    from precsearch.report.console import console, watch
+    from precsearch.report.summary import print_summary
+    from precsearch.report.view import read_run
+
+    observer = watch(experiment, directory, console(stderr=True))
+    try:
+        with _stdout_kept(as_json):
+            from precsearch.study.driver import run_study
+
+            with observer:
+                run_study(experiment, directory, observer)
+    except KeyboardInterrupt:
+        command = f"precsearch resume {shlex.quote(str(directory.path))}"
+        raise _InterruptedError(f"everything done so far is kept; continue with `{command}`") from None
+    view = read_run(directory)
+    print_summary(console(stderr=as_json), view, finished_before=observer.begun == 0)
+    if as_json:
+        _print_json({**view.to_dict(), "exit_status": view.exit_status})
+    return view.exit_status
+
+
+def _stdout_kept(as_json: bool) -> contextlib.AbstractContextManager[Any]:
+    """Keep stdout for the JSON object: what libraries print meanwhile goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its status.
+
+    Args:
+        arguments: without the program's name; those of this process where None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        # nothing given is a usage error that the help answers
+        status = app(given or ["--help"], standalone_mode=False, prog_name="precsearch") or (
+            0 if given else 2
+        )
+    except PrecsearchError as error:
+        status = _complain(str(error), error.exit_status, given)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's usage errors; their base class moved between versions
+            status = _complain(_usage(error), 2, given)
+        elif os.environ.get("PRECSEARCH_DEBUG"):
+            raise
+        else:
+            text = (
+                f"{type(error).__name__}: {error} (this is a bug in precsearch, or in your own model or data "
+                "function; run with PRECSEARCH_DEBUG=1 for the traceback)"
+            )
+            status = _complain(text, 1, given)
+    sys.exit(status)
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "precsearch"
+    return f"{error.format_message().rstrip('.')}; `{command} -h` lists what there is"
+
+
+def _complain(message: str, status: int, arguments: list[str]) -> int:
+    label = "interrupted" if status == _InterruptedError.exit_status else "error"
+    typer.echo(f"{label}: {message}", err=True)
+    if "--json" in arguments:
+        _print_json({"error": message, "exit_status": status})
+    return status

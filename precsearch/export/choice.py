@@ -1,0 +1,82 @@
+"""Which trial of a run is exported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from precsearch.allocation import Allocation
+from precsearch.errors import ConfigurationError, RunDirectoryError
+from precsearch.experiment.loading import load_experiment
+from precsearch.results import RunDirectory, TrialRecord
+from precsearch.selection import best, front, knee, within_budget
+
+if TYPE_CHECKING:
+    from precsearch.experiment import StudySettings
+
+
+def choose(
+    run: RunDirectory, trial: int | None = None, budget: float | None = None, at_knee: bool = False
+) -> Allocation:
+    """The allocation that was asked for: by number, by budget, at the knee of the front, or the best one.
+
+    Args:
+        run: a run directory, finished or not.
+        trial: number of a trial.
+        budget: the best trial whose budget limit is at most this, in the budget kind's unit.
+        at_knee: the knee of the front.
+
+    Raises:
+        ConfigurationError: when more than one of the three is given, or none of the trials matches.
+        RunDirectoryError: when the chosen trial has no allocation.
+    """
+    if sum((trial is not None, budget is not None, at_knee)) > 1:
+        raise ConfigurationError("at most one of --trial, --budget and --knee may be given; drop the others")
+    run.require()
+    if trial is None and budget is None and not at_knee and run.best.is_file():
+        return Allocation.from_json(run.best)
+    records = run.records()
+    if trial is not None:
+        return _allocation(run, _numbered(records, trial))
+    study = load_experiment(run.experiment).study
+    return _allocation(run, _selected(records, study, budget, at_knee))
+
+
+def _numbered(records: list[TrialRecord], trial: int) -> TrialRecord:
+    found = next((record for record in records if record.number == trial), None)
+    complete = ", ".join(str(record.number) for record in records if record.state == "complete") or "none"
+    if found is None:
+        raise ConfigurationError(
+            f"a finished trial must be named, but there is no trial {trial}; complete: {complete}"
+        )
+    if found.state != "complete":
+        raise ConfigurationError(
+            f"a complete trial must be named, but trial {trial} is {found.state} ({found.reason}); "
+            f"complete: {complete}"
+        )
+    return found
+
+
+def _selected(
+    records: list[TrialRecord], study: StudySettings, budget: float | None, at_knee: bool
+) -> TrialRecord:
+    rules = study.objectives, study.constraints
+    if budget is not None:
+        found, what = within_budget(records, budget, *rules), f" whose budget limit is at most {budget:g}"
+    elif at_knee:
+        members = front(records, *rules)
+        found, what = knee(members, study.objectives) if members else None, ""
+    else:
+        found, what = best(records, *rules), ""
+    if found is None:
+        kept = " that keeps the constraints" if study.constraints else ""
+        raise ConfigurationError(
+            f"there is no complete trial{kept}{what}; `precsearch list` shows the trials there are"
+        )
+    return found
+
+
+def _allocation(run: RunDirectory, record: TrialRecord) -> Allocation:
+    path = run.trial(record.number) / "allocation.json"
+    if not path.is_file():
+        raise RunDirectoryError(f"trial {record.number} has no {path}; was the run directory copied whole?")
+    return Allocation.from_json(path)

@@ -1,0 +1,101 @@
+"""A study as a picture that changes in place, for terminals."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.text import Text
+
+from precsearch.report import words
+from precsearch.report.lines import progress_text
+from precsearch.report.tables import front_so_far
+from precsearch.report.watch import Running, Watch
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from precsearch.experiment import Experiment
+    from precsearch.results import Progress, RunDirectory, TrialRecord
+
+_CELLS = 24
+
+
+class LiveView(Watch):
+    """Trials done, what is trained now, the front so far, and the time left."""
+
+    def __init__(self, experiment: Experiment, run: RunDirectory, console: Console) -> None:
+        super().__init__(experiment, run)
+        # drawn when something happened, not by a second thread: the machine's cores are for training
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        """Take over the lower part of the terminal."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._live.stop()
+
+    def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
+        """The study begins or continues; `finished` were there before."""
+        super().study_started(n_trials, finished)
+        self._draw()
+
+    def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
+        """A trial (or the baseline beside it) begins, or continues from its checkpoint."""
+        super().trial_started(number, params, resumed, baseline)
+        self._draw()
+
+    def trial_progressed(self, number: int, progress: Progress, baseline: str | None) -> None:
+        """An epoch is done."""
+        super().trial_progressed(number, progress, baseline)
+        self._draw()
+
+    def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
+        """A trial or baseline ended; `front` is the non-dominated set so far."""
+        super().trial_finished(record, front)
+        self._draw()
+
+    def _draw(self) -> None:
+        self._live.update(self.picture(), refresh=True)
+
+    def picture(self) -> RenderableType:
+        """What the terminal shows now."""
+        parts: list[RenderableType] = [self._header(), *map(_now, self.running.values())]
+        if self.front:
+            allocations = {record.number: self.allocation(record.number) for record in self.front}
+            made = front_so_far(self.experiment, self.front, allocations)
+            parts.append(Padding(made, (1, 0, 0, 0), expand=False))
+        return Group(*parts)
+
+    def _header(self) -> Text:
+        done = len(self.finished)
+        full = _CELLS * done // max(self.n_trials, 1)
+        states = [record.state for record in self.finished]
+        ended_badly = [
+            f", {states.count(state)} {state}" for state in ("pruned", "failed") if state in states
+        ]
+        seconds = self.seconds_left()
+        left = f", about {words.duration(seconds)} left" if seconds is not None else ""
+        return Text.assemble(
+            (f"{self.experiment.name} ", "bold"),
+            ("█" * full, "cyan"), ("·" * (_CELLS - full), "dim"),
+            f" {done} of {words.count(self.n_trials, 'trial')} done", *ended_badly, left,
+        )  # fmt: skip
+
+
+def _now(running: Running) -> RenderableType:
+    first = Text.assemble((running.title, "bold"), ", continued" if running.resumed else "", ": ")
+    progress = running.progress
+    if progress is None:
+        first.append(words.params_text(running.params) or "starting")
+        return first
+    first.append(progress_text(progress))
+    return Group(first, Padding(Text(words.bits_text(progress.bits)), (0, 0, 0, 2)))

@@ -1,0 +1,119 @@
+"""What `run --dry-run` prints: everything that is known before any training."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from precsearch.report import words
+from precsearch.report.tables import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from precsearch.allocation import LayerPrecision
+    from precsearch.experiment import Experiment
+    from precsearch.results import RunDirectory, TrialPlan
+    from precsearch.space import Dimension
+
+
+def plan_dict(experiment: Experiment, plan: TrialPlan, run: RunDirectory) -> dict[str, Any]:
+    """The plan as one JSON object: ``name``, ``run``, ``n_trials``, ``baselines``, ``plan``, ``space``."""
+    return {
+        "name": experiment.name,
+        "run": str(run.path),
+        "n_trials": experiment.study.n_trials,
+        "baselines": list(experiment.study.baselines),
+        "plan": plan.model_dump(mode="json"),
+        "space": {path: dimension.model_dump(mode="json") for path, dimension in experiment.space.items()},
+    }
+
+
+def print_plan(console: Console, experiment: Experiment, plan: TrialPlan, run: RunDirectory) -> None:
+    """Data, model, layers, what the budget allows, what is searched, how many trials."""
+    console.print(Text(f"Plan of {experiment.name} (nothing is trained, nothing is written)", style="bold"))
+    _print_facts(console, experiment, plan, run)
+    for block in (_layers(experiment, plan), _costs(experiment, plan), _space(experiment)):
+        if block.row_count:
+            console.print(Padding(block, (1, 0, 0, 0), expand=False))
+
+
+def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run: RunDirectory) -> None:
+    images = ", ".join(f"{number:,} {split}" for split, number in plan.images.items())
+    epochs = experiment.inner.epochs
+    beside = " and ".join(experiment.study.baselines)
+    trials = words.count(experiment.study.n_trials, "trial")
+    facts = {
+        "data": f"{experiment.data.name}: {images} images",
+        "model": f"{plan.model}: {words.count(plan.parameters, 'parameter')}",
+        "a trial": f"{epochs.warmup} warm-up + {epochs.search} search + {epochs.finetune} fine-tune epochs, "
+        f"sampler {experiment.inner.sampler}, quantizer {experiment.inner.quantizer}",
+        "study": f"{trials}, sampler {experiment.study.sampler.name}, pruner {experiment.study.pruner.name}",
+        "objectives": ", ".join(f"{each.direction} {each.metric}" for each in experiment.study.objectives),
+        "baselines": f"{beside} beside each member of the front" if beside else "none",
+        "run directory": str(run.path),
+    }
+    made = Table.grid(padding=(0, 2))
+    for name, fact in facts.items():
+        made.add_row(Text(name, style="dim"), Text(fact))
+    console.print(made)
+
+
+def _layers(experiment: Experiment, plan: TrialPlan) -> Table:
+    made = table("layer", "type", "weights", "MACs", "bits", left=(0, 1, 4), title="Layers")
+    candidates = ", ".join(str(bits) for bits in experiment.inner.bits)
+    for layer in plan.layers:
+        made.add_row(
+            Text(layer.name), layer.type, f"{layer.numel:,}", f"{layer.macs:,}",
+            Text(_bits(layer, candidates, experiment)),
+        )  # fmt: skip
+    for name, reason in plan.left_float.items():
+        made.add_row(Text(name), "", "", "", Text(f"float: {reason}", style="dim"))
+    return made
+
+
+def _bits(layer: LayerPrecision, candidates: str, experiment: Experiment) -> str:
+    pinned = next(
+        (bits for name, bits in experiment.inner.pin.items() if fnmatchcase(layer.name, name)), None
+    )
+    if pinned is not None:
+        return "float: pinned" if pinned == "float" else f"pinned to {pinned}"
+    targets = " and ".join(layer.targets)
+    shared = f", shared with group {layer.group}" if layer.group else ""
+    return f"{candidates} ({targets}{shared})"
+
+
+def _costs(experiment: Experiment, plan: TrialPlan) -> Table:
+    made = table("target", "cheapest", "limit", "dearest", title=f"Budget {plan.kind}")
+    searched = "inner.budget.limit" in experiment.space
+    for target, cheapest in plan.cheapest.items():
+        limit = plan.limit if isinstance(plan.limit, float) else plan.limit.get(target)  # type: ignore[call-overload]
+        made.add_row(
+            target, _amount(plan.kind, cheapest), "searched" if searched else _amount(plan.kind, limit),
+            _amount(plan.kind, plan.dearest.get(target)),
+        )  # fmt: skip
+    return made
+
+
+def _amount(kind: str, value: float | None) -> str:
+    """A cost in its kind's unit; bits for the kinds that are means of bits."""
+    return words.metric_text("average_bits" if kind == "layer_bits" else kind, value)
+
+
+def _space(experiment: Experiment) -> Table:
+    made = table("searched", "values", left=(0, 1), title="Search space")
+    for path, dimension in experiment.space.items():
+        made.add_row(Text(path), Text(_values(dimension)))
+    return made
+
+
+def _values(dimension: Dimension) -> str:
+    text = str(dimension)
+    if getattr(dimension, "log", False):
+        text += ", log scale"
+    when = [f"{path} is {' or '.join(map(str, values))}" for path, values in dimension.when.items()]
+    return f"{text} (when {' and '.join(when)})" if when else text

@@ -1,0 +1,97 @@
+"""What is printed when a study ends, and what `list` prints of one that ended long ago."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from precsearch.report import tables, words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from precsearch.report.view import RunView
+    from precsearch.results import TrialRecord
+
+
+def print_summary(console: Console, view: RunView, finished_before: bool = False) -> None:
+    """The front beside its baselines, the best allocation, what failed, the files, what to type next."""
+    console.print(_outcome(view, finished_before))
+    _print_reasons(console, view)
+    if view.front:
+        _print_front(console, view)
+    _print_files(console, view)
+
+
+def print_list(console: Console, view: RunView) -> None:
+    """Every trial, then the front."""
+    console.print(_outcome(view, finished_before=False))
+    if view.trials:
+        _print_block(console, tables.trials_table(view))
+        console.print(Text("* on the front", style="dim"))
+    _print_reasons(console, view)
+    if view.front:
+        _print_front(console, view)
+
+
+def _print_front(console: Console, view: RunView) -> None:
+    _print_block(console, tables.front_table(view))
+    legend = "bits w/a: mean weight bits / mean activation bits"
+    if view.best is not None:
+        rule = "best: the knee of the front" if len(view.experiment.study.objectives) > 1 else "best"
+        legend = f"* {rule}; {legend}"
+    console.print(Text(legend, style="dim"))
+    _print_block(console, tables.bits_table(tables.member_allocations(view.front)))
+    if view.best is not None and view.best.allocation is not None:
+        console.print()
+        console.print(Text(f"Best allocation, trial {view.best.record.number}", style="bold"))
+        console.print(tables.bars(view.best.allocation))
+
+
+def _print_block(console: Console, block: Table) -> None:
+    console.print(Padding(block, (1, 0, 0, 0), expand=False))
+
+
+def _outcome(view: RunView, finished_before: bool) -> Text:
+    counts = view.counts
+    parts = [f"{counts['complete']} complete"]
+    parts += [f"{counts[state]} {state}" for state in ("pruned", "failed") if counts[state]]
+    done, wanted = len(view.trials), view.experiment.study.n_trials
+    trials = words.count(done, "trial") if done >= wanted else f"{done} of {words.count(wanted, 'trial')}"
+    seconds = sum(record.seconds for record in view.trials + view.baselines)
+    line = f"{view.experiment.name}: {trials}, {', '.join(parts)}, {words.duration(seconds)} of training"
+    if finished_before:
+        line += "\nThis run was finished already: nothing was trained. This is what it found."
+    return Text(line)
+
+
+def _print_reasons(console: Console, view: RunView) -> None:
+    for state in ("failed", "pruned"):
+        grouped: dict[str, list[str]] = {}
+        for record in view.trials + view.baselines:
+            if record.state == state:
+                grouped.setdefault(record.reason or "no reason was recorded", []).append(_name(record))
+        for reason, names in grouped.items():
+            text = f"{state}: {', '.join(names)}: {reason}"
+            console.print(Text(text, style="red" if state == "failed" else "yellow"))
+
+
+def _name(record: TrialRecord) -> str:
+    return str(record.number) if record.baseline is None else f"{record.baseline} beside {record.number}"
+
+
+def _print_files(console: Console, view: RunView) -> None:
+    path = shlex.quote(str(view.run.path))
+    console.print()
+    console.print(Text(f"Everything is in {view.run.path}"), soft_wrap=True)
+    if not view.front:
+        return
+    for command, what in (
+        (f"precsearch list {path}", "every trial"),
+        (f"precsearch export {path} -o best.json", "the best allocation as JSON"),
+    ):
+        console.print(Text(f"  {command:<48} {what}"), soft_wrap=True)
