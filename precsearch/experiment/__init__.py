@@ -1,44 +1,56 @@
-"""One experiment as frozen data: what the YAML of a search space may say, and what it means."""
+"""One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
-from precsearch.experiment.document import Experiment as Experiment
+from precsearch.experiment.document import Experiment
 from precsearch.experiment.inner import (
-    BudgetSettings as BudgetSettings,
+    BudgetSettings,
+    EpochSettings,
+    InnerSettings,
+    LogitSettings,
+    OptimizerSettings,
+    RegularizationSettings,
+    TemperatureSettings,
 )
-from precsearch.experiment.inner import (
-    EpochSettings as EpochSettings,
-)
-from precsearch.experiment.inner import (
-    InnerSettings as InnerSettings,
-)
-from precsearch.experiment.inner import (
-    LogitSettings as LogitSettings,
-)
-from precsearch.experiment.inner import (
-    OptimizerSettings as OptimizerSettings,
-)
-from precsearch.experiment.inner import (
-    RegularizationSettings as RegularizationSettings,
-)
-from precsearch.experiment.inner import (
-    TemperatureSettings as TemperatureSettings,
+from precsearch.experiment.loading import (
+    apply_point,
+    bundled,
+    dump_experiment,
+    fingerprint,
+    load_experiment,
+    load_experiment_text,
+    with_overrides,
 )
 from precsearch.experiment.outer import (
-    ConstraintSettings as ConstraintSettings,
+    ConstraintSettings,
+    ExecutorSettings,
+    ObjectiveSettings,
+    PrunerSettings,
+    SamplerSettings,
+    StudySettings,
 )
-from precsearch.experiment.outer import (
-    ExecutorSettings as ExecutorSettings,
-)
-from precsearch.experiment.outer import (
-    ObjectiveSettings as ObjectiveSettings,
-)
-from precsearch.experiment.outer import (
-    PrunerSettings as PrunerSettings,
-)
-from precsearch.experiment.outer import (
-    SamplerSettings as SamplerSettings,
-)
-from precsearch.experiment.outer import (
-    StudySettings as StudySettings,
-)
-from precsearch.experiment.task import DataSettings as DataSettings
-from precsearch.experiment.task import ModelSettings as ModelSettings
+from precsearch.experiment.task import DataSettings, ModelSettings
+
+__all__ = [
+    "BudgetSettings",
+    "ConstraintSettings",
+    "DataSettings",
+    "EpochSettings",
+    "ExecutorSettings",
+    "Experiment",
+    "InnerSettings",
+    "LogitSettings",
+    "ModelSettings",
+    "ObjectiveSettings",
+    "OptimizerSettings",
+    "PrunerSettings",
+    "RegularizationSettings",
+    "SamplerSettings",
+    "StudySettings",
+    "TemperatureSettings",
+    "apply_point",
+    "bundled",
+    "dump_experiment",
+    "fingerprint",
+    "load_experiment",
+    "load_experiment_text",
+    "with_overrides",
+]

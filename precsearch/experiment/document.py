@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from precsearch.experiment.base import Settings
 from precsearch.experiment.inner import InnerSettings
@@ -23,10 +24,29 @@ class Experiment(Settings):
     """
 
     version: Literal[1] = 1
-    name: str = Field(default="experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = "experiment"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     inner: InnerSettings = InnerSettings()
     study: StudySettings = StudySettings()
-    space: dict[str, Dimension] = {}
+    space: dict[str, Dimension] = Field(default={})
     executor: ExecutorSettings = ExecutorSettings()
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        if type(value) is not int or value != 1:
+            raise ValueError(
+                f"`version: 1` must hold, but got {value!r}; this precsearch reads version 1 only"
+            )
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(
+                "only letters, digits, '.', '_' and '-', first a letter or digit, "
+                f"may stand in a name (it names a folder), but got {value!r}"
+            )
+        return value

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
 
 Bits = int
-Limit = float | dict[Target, float]
+BitsList = Annotated[
+    tuple[Bits, ...], Field(strict=False)
+]  # a YAML list becomes a tuple; its entries stay strict
+
+
+# Unions say which member was meant, so that a wrong value is told once and in that member's words.
+def _limit_form(value: object) -> str:
+    return "by target" if isinstance(value, Mapping) else "number"
+
+
+def _text_or_other(value: object) -> str:
+    return "text" if isinstance(value, str) else "other"
+
+
+Positive = Annotated[float, Field(gt=0)]
+Limit = Annotated[
+    Annotated[Positive, Tag("number")]
+    | Annotated[dict[Target, Positive], Field(min_length=1), Tag("by target")],
+    Discriminator(_limit_form),
+]
+BitsFile = Annotated[
+    Annotated[str, Tag("text")] | Annotated[BitsList, Tag("other")], Discriminator(_text_or_other)
+]
+Pin = Annotated[
+    Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_text_or_other)
+]
 
 
 class BudgetSettings(Settings):
@@ -18,19 +44,11 @@ class BudgetSettings(Settings):
 
     Attributes:
         kind: a registered budget kind.
-        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs); one number, or one for each target.
+        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs); one number, or one a target.
     """
 
     kind: Literal["layer_bits", "average_bits", "model_size", "bitops"] = "average_bits"
     limit: Limit = 3.0
-
-    @field_validator("limit")
-    @classmethod
-    def _positive(cls, value: Limit) -> Limit:
-        for number in value.values() if isinstance(value, dict) else [value]:
-            if number <= 0:
-                raise ValueError(f"`limit > 0` must hold, but got {number}")
-        return value
 
 
 class TemperatureSettings(Settings):
@@ -114,17 +132,17 @@ class InnerSettings(Settings):
         pin: layer (or ``*`` pattern) -> bits that are not searched, or ``float``.
     """
 
-    targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1)
-    bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1)
+    targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
+    bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1, strict=False)
     quantizer: Literal["dorefa", "symmetric"] = "symmetric"
     scale: Literal["l2", "max"] = "l2"
     granularity: Literal["tensor", "channel"] = "tensor"
     sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random"] = (
         "perturb-and-map"
     )
-    allocation: str | tuple[Bits, ...] | None = None
+    allocation: BitsFile | None = None
     budget: BudgetSettings = BudgetSettings()
-    pin: dict[str, Bits | Literal["float"]] = {}
+    pin: dict[str, Pin] = Field(default={})
     temperature: TemperatureSettings = TemperatureSettings()
     regularization: RegularizationSettings = RegularizationSettings()
     epochs: EpochSettings = EpochSettings()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from precsearch.experiment.base import Settings
+from precsearch.results import SELECTABLE_METRICS
 
 
 def _selectable(metric: str) -> str:
@@ -15,6 +17,10 @@ def _selectable(metric: str) -> str:
             f"selection on validation data must hold, but got {metric!r}; "
             f"use {metric.replace('test_', 'validation_', 1)!r}: the test split is read for the report only"
         )
+    if metric not in SELECTABLE_METRICS:
+        near = difflib.get_close_matches(metric, SELECTABLE_METRICS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"one of {', '.join(SELECTABLE_METRICS)} must be given, but got {metric!r}{hint}")
     return metric
 
 
@@ -45,14 +51,18 @@ class ConstraintSettings(Settings):
     @model_validator(mode="after")
     def _bounded(self) -> ConstraintSettings:
         if self.min is None and self.max is None:
-            raise ValueError(f"`min`, `max` or both must be given for metric {self.metric!r}")
+            raise ValueError(
+                f"`min`, `max` or both must be given for metric {self.metric!r}, but got neither"
+            )
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"`min <= max` must hold, but got min={self.min} and max={self.max}")
         return self
 
 
 class SamplerSettings(Settings):
     """`study.sampler:`; every key but `name` is passed to Optuna's sampler."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: Literal["tpe", "random", "gp", "nsga2", "grid"] = "tpe"
 
@@ -66,7 +76,7 @@ class PrunerSettings(Settings):
         bands: trials are compared only within one of so many bands of budget limits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: Literal["none", "median", "percentile", "asha", "hyperband"] = "none"
     metric: Literal["validation_accuracy", "validation_loss", "train_loss"] = "validation_loss"
@@ -93,14 +103,24 @@ class StudySettings(Settings):
             ObjectiveSettings(metric="bitops", direction="minimize"),
         ),
         min_length=1,
+        strict=False,
     )
-    constraints: tuple[ConstraintSettings, ...] = ()
+    constraints: tuple[ConstraintSettings, ...] = Field(default=(), strict=False)
     sampler: SamplerSettings = SamplerSettings()
     pruner: PrunerSettings = PrunerSettings()
     n_trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    enqueue: tuple[dict[str, Any], ...] = ()
-    baselines: tuple[Literal["uniform", "random"], ...] = ("uniform", "random")
+    enqueue: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
+    baselines: tuple[Literal["uniform", "random"], ...] = Field(default=("uniform", "random"), strict=False)
+
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, value: tuple[ObjectiveSettings, ...]) -> tuple[ObjectiveSettings, ...]:
+        metrics = [objective.metric for objective in value]
+        for metric in metrics:
+            if metrics.count(metric) > 1:
+                raise ValueError(f"each metric once must hold, but got {metric!r} twice; drop one")
+        return value
 
 
 class ExecutorSettings(Settings):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from precsearch.experiment.base import Settings
+
+
+def _share_form(value: object) -> str:
+    return "count" if isinstance(value, int) and not isinstance(value, bool) else "fraction"
+
+
+Share = Annotated[
+    Annotated[int, Tag("count")] | Annotated[float, Tag("fraction")], Discriminator(_share_form)
+]
 
 
 class DataSettings(Settings):
@@ -21,11 +30,11 @@ class DataSettings(Settings):
         download: whether missing files may be fetched.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
 
     name: str = "digits"
     root: str = "data"
-    validation: float | int = 0.2
+    validation: Share = 0.2
     batch_size: int = Field(default=64, ge=1)
     train_limit: int | None = Field(default=None, ge=1)
     download: bool = True
@@ -45,7 +54,7 @@ class ModelSettings(Settings):
         name: ``mlp``, ``lenet5``, or ``package.module:function``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: str = "mlp"
 

@@ -1,0 +1,157 @@
+"""What must hold between the blocks of an experiment: its space, its enqueued points, its sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from precsearch.errors import ConfigurationError
+from precsearch.experiment.document import Experiment
+from precsearch.experiment.places import Finding
+from precsearch.experiment.schema import locate, nearest, set_at
+from precsearch.experiment.task import DataSettings
+from precsearch.experiment.wording import show, validate
+from precsearch.space import FloatDimension
+
+_SEARCHABLE: Final = ("data", "model", "inner")  # what a trial may differ in from another of its study
+_LISTS: Final = {("inner", "bits"): int, ("inner", "targets"): str}
+
+
+def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Experiment | None, list[Finding]]:
+    """The experiment with dotted paths set, or what is wrong with it.
+
+    Raises:
+        LookupError: when there is no such path.
+    """
+    raw = experiment.model_dump()
+    for path, value in params.items():
+        trail = locate(path)
+        set_at(raw, trail, _listed(value, _LISTS[trail]) if trail in _LISTS else value)
+    return validate(raw)
+
+
+def _listed(value: Any, kind: type) -> Any:
+    """`"2,4,8"` as a list: Optuna's choices are scalars, so the space writes lists as text."""
+    if not isinstance(value, str):
+        return value
+    entries = [entry.strip() for entry in value.split(",")]
+    try:
+        return [kind(entry) for entry in entries]
+    except ValueError:
+        return entries
+
+
+def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding]:
+    """Find what is wrong between the blocks.
+
+    Args:
+        experiment: valid block by block.
+        searched: the paths that `space` names, those with an invalid dimension too.
+    """
+    yield from _data_keys(experiment)
+    for path in experiment.space:
+        yield from _path(experiment, path)
+        yield from _condition(experiment, path, searched)
+    yield from _enqueued(experiment, searched)
+    if experiment.study.sampler.name == "grid":
+        yield from _countable(experiment)
+
+
+def _data_keys(experiment: Experiment) -> Iterator[Finding]:
+    if ":" not in experiment.data.name:
+        for key in experiment.data.model_extra or {}:
+            hint = nearest(key, DataSettings.model_fields)
+            yield Finding(
+                ("data", key),
+                f"unknown key {key!r}{hint}; only your own data function (package.module:function) takes others",
+                at_key=True,
+            )
+
+
+def _path(experiment: Experiment, path: str) -> Iterator[Finding]:
+    here = ("space", path)
+    if path.split(".", maxsplit=1)[0] not in _SEARCHABLE:
+        hint = _known(path) or f"; it starts with {', '.join(_SEARCHABLE[:-1])} or {_SEARCHABLE[-1]}"
+        yield Finding(
+            here, f"a path of `data`, `model` or `inner` must be searched, but got {path!r}{hint}", True
+        )
+        return
+    if problem := _known(path):
+        yield Finding(here, problem.removeprefix("; "), at_key=True)
+        return
+    for other in experiment.space:
+        if path.startswith(f"{other}."):
+            yield Finding(
+                here, f"`{other}` is searched too, and `{path}` is a part of it; drop one", at_key=True
+            )
+            return
+    yield from _ends(experiment, path)
+
+
+def _known(path: str) -> str:
+    """What is wrong with a path, or nothing."""
+    try:
+        locate(path)
+    except LookupError as error:
+        return f"; {error.args[0]}"
+    return ""
+
+
+def _ends(experiment: Experiment, path: str) -> Iterator[Finding]:
+    dimension = experiment.space[path]
+    for key, value in dimension.ends().items():
+        place = ("space", path, "choices", key) if isinstance(key, int) else ("space", path, key)
+        _, findings = with_values(experiment, {path: value})
+        whole = isinstance(dimension, FloatDimension) and any("whole number" in f.message for f in findings)
+        for finding in findings:
+            advice = "; search it with `type: int`" if whole else ""
+            yield Finding(place, f"`{path}` cannot be {show(value)}: {finding.message}{advice}")
+
+
+def _condition(experiment: Experiment, path: str, searched: Collection[str]) -> Iterator[Finding]:
+    before = list(experiment.space)[: list(experiment.space).index(path)]
+    for other, values in experiment.space[path].when.items():
+        here = ("space", path, "when", other)
+        if other not in searched:
+            yield Finding(
+                here,
+                f"`when` must name a searched dimension, but got {other!r}{nearest(other, searched)}",
+                True,
+            )
+        elif other in experiment.space and other not in before:
+            yield Finding(
+                here, f"`when` must name a dimension that stands above `{path}`; move `{other}` up", True
+            )
+        elif other in experiment.space:
+            dimension = experiment.space[other]
+            for i, value in enumerate(values):
+                if not dimension.contains(value):
+                    yield Finding(
+                        (*here, i), f"a value of `{other}` ({dimension}) must be given, but got {show(value)}"
+                    )
+
+
+def _enqueued(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding]:
+    for i, point in enumerate(experiment.study.enqueue):
+        for path, value in point.items():
+            here = ("study", "enqueue", i, path)
+            if path not in searched:
+                hint = nearest(path, searched) or f"; add `{path}` to `space`, or drop it here"
+                yield Finding(
+                    here, f"a searched dimension must be enqueued, but got {path!r}{hint}", at_key=True
+                )
+            elif path in experiment.space and not experiment.space[path].contains(value):
+                within = experiment.space[path]
+                yield Finding(here, f"a value of `{path}` ({within}) must be given, but got {show(value)}")
+
+
+def _countable(experiment: Experiment) -> Iterator[Finding]:
+    if not experiment.space:
+        yield Finding(
+            ("study", "sampler"), "a grid needs a searched dimension, but `space` is empty; add one"
+        )
+    for path, dimension in experiment.space.items():
+        try:
+            dimension.grid(path)
+        except ConfigurationError as error:
+            yield Finding(("space", path), str(error))

@@ -1,0 +1,184 @@
+"""Reading, changing and writing an experiment; every error says file, line and column.
+
+The text is read as plain data with marks (`yaml12`), changed by `--set` (`overrides`), validated block by
+block (`wording`) and between blocks (`checks`); whatever is wrong anywhere is told at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from precsearch.errors import ConfigurationError
+from precsearch.experiment.checks import check, with_values
+from precsearch.experiment.document import Experiment
+from precsearch.experiment.overrides import apply_overrides
+from precsearch.experiment.places import Finding, Place, Places, Problem, raise_all
+from precsearch.experiment.schema import nearest, without_empty_blocks
+from precsearch.experiment.wording import validate
+from precsearch.experiment.yaml12 import dump, parse
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read a search space.
+
+    Args:
+        path: a YAML file, UTF-8.
+        overrides: `PATH=VALUE` texts, as `--set` gives them; a later one wins.
+
+    Raises:
+        ConfigurationError: lists everything that is wrong, one `file:line:column: path: message` a line.
+    """
+    return load_experiment_text(_read(Path(path)), str(path), overrides)
+
+
+def load_experiment_text(
+    text: str, name: str = "experiment.yaml", overrides: Sequence[str] = ()
+) -> Experiment:
+    """Read a search space from text.
+
+    Args:
+        text: YAML.
+        name: what messages call it.
+        overrides: `PATH=VALUE` texts, as `--set` gives them.
+
+    Raises:
+        ConfigurationError: lists everything that is wrong.
+    """
+    document = parse(text, name)
+    if document.value is None and not document.findings:
+        raise ConfigurationError(
+            f"{name}: an experiment must be given, but this is empty; `precsearch init` writes one"
+        )
+    problems = [document.places.problem(finding) for finding in document.findings]
+    return _resolve(document.value, document.places, overrides, problems)
+
+
+def with_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """The experiment with `PATH=VALUE` texts applied, as `--set` gives them.
+
+    Raises:
+        ConfigurationError: lists everything that is wrong.
+    """
+    return _resolve(
+        experiment.model_dump(), Places(Place(0, 0, f"experiment {experiment.name}")), overrides, []
+    )
+
+
+def apply_point(experiment: Experiment, params: Mapping[str, Any]) -> Experiment:
+    """The experiment of one trial: with the values that the outer search chose.
+
+    Args:
+        experiment: of the study.
+        params: dotted path -> value; `inner.bits` and `inner.targets` also as text, such as ``"2,4,8"``.
+
+    Raises:
+        ConfigurationError: when a path does not exist, or a value is not allowed there.
+    """
+    place = Places(Place(0, 0, f"a point of experiment {experiment.name}"))
+    try:
+        changed, findings = with_values(experiment, params)
+    except LookupError as error:
+        raise ConfigurationError(str(place.problem(Finding((), str(error.args[0]))))) from None
+    raise_all(place.problem(finding) for finding in findings)
+    assert changed is not None  # no findings, so it is valid
+    return changed
+
+
+def dump_experiment(experiment: Experiment) -> str:
+    """The whole experiment as YAML, defaults written out; loading it gives an equal experiment."""
+    raw = experiment.model_dump(exclude={"space"})
+    space = {
+        path: dimension.model_dump(exclude_defaults=True) for path, dimension in experiment.space.items()
+    }
+    executor = raw.pop("executor")
+    return dump({**raw, "space": space, "executor": executor})
+
+
+def fingerprint(experiment: Experiment) -> str:
+    """What must be equal for one run to continue another: all but the number of trials and the executor.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials"}})
+    raw["space"] = list(
+        raw["space"].items()
+    )  # the order in which a sampler is asked, and patterns matched, counts
+    raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def bundled(name: str) -> Path:
+    """The file of a search space that comes with precsearch, such as ``digits``.
+
+    Raises:
+        ConfigurationError: when there is none of that name.
+    """
+    found = {path.stem: path for folder in reversed(_BUNDLES) for path in sorted(folder.glob("*.yaml"))}
+    try:
+        return found[name.removesuffix(".yaml")]
+    except KeyError:
+        hint = nearest(name, found)
+        raise ConfigurationError(
+            f"the search spaces that come with precsearch are {', '.join(sorted(found))}; got {name!r}{hint}"
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside) or "; `precsearch init` writes one"
+        raise ConfigurationError(f"{path}: there is no such file{hint}") from None
+    except IsADirectoryError:
+        raise ConfigurationError(f"{path}: a YAML file must be given, but this is a folder") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read: {error.strerror or error}; check its permissions"
+        ) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        place = Place(before.count(b"\n") + 1, error.start - before.rfind(b"\n"), str(path))
+        message = f"UTF-8 must be given, but got the byte 0x{data[error.start]:02X}; save the file as UTF-8"
+        raise ConfigurationError(str(Problem(place, message))) from None
+
+
+def _resolve(raw: Any, places: Places, overrides: Sequence[str], problems: list[Problem]) -> Experiment:
+    if isinstance(raw, dict):
+        raw = without_empty_blocks(raw)
+        problems = problems + apply_overrides(raw, places, overrides)
+    experiment, findings = validate(raw)
+    sound = experiment or _sound_part(raw, findings)
+    if sound is not None:
+        findings = [*findings, *check(sound, _names(raw))]
+    raise_all(problems + [places.problem(finding) for finding in findings])
+    assert experiment is not None  # no findings, so it is valid
+    return experiment
+
+
+def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
+    """The experiment without the blocks that are wrong, so that the rest can be checked in the same go."""
+    kept = copy.deepcopy(raw)
+    for finding in findings:
+        top, *inside = finding.trail[:2] or ("",)
+        if inside and isinstance(kept.get(top), dict):
+            kept[top].pop(inside[0], None)
+        elif isinstance(kept, dict):
+            kept.pop(top, None)
+    return validate(kept)[0] if isinstance(kept, dict) else None
+
+
+def _names(raw: Any) -> list[str]:
+    space = raw.get("space") if isinstance(raw, dict) else None
+    return list(space) if isinstance(space, dict) else []
