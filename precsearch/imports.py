@@ -89,7 +89,8 @@ def call_own(
     offered: Mapping[str, Any],
     *,
     section: str,
-    error: type[PrecsearchError],
+    refused: type[PrecsearchError],
+    raised: type[PrecsearchError],
 ) -> Any:
     """Call the user's (or a registered) function by keyword.
 
@@ -100,21 +101,22 @@ def call_own(
         offered: arguments we know; passed where the signature names them (``**kwargs`` does not count, since
             what lies behind it may refuse them) and the user gave none.
         section: the block of the YAML that `given` comes from, ``model`` or ``data``.
-        error: what to raise.
+        refused: error where an argument is unknown or missing.
+        raised: error where the function itself raised another one than ours.
 
     Returns:
         What the function returns.
 
     Raises:
-        PrecsearchError: of kind `error`: an argument is unknown or missing, or the function raised.
+        PrecsearchError: of kind `refused` or `raised`, or whatever of its kinds the function raised.
     """
-    arguments = _accepted(function, path, given, offered, section=section, error=error)
+    arguments = _accepted(function, path, given, offered, section=section, error=refused)
     try:
         return function(**arguments)
     except PrecsearchError:
         raise
     except Exception as problem:
-        raise error(f"`{section}.name` {path!r} raised {_told(problem)}") from problem
+        raise raised(f"`{section}.name` {path!r} raised {_told(problem)}") from problem
 
 
 def _accepted(

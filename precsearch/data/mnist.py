@@ -64,10 +64,15 @@ def _scaled(split: Split) -> Split:
 
 
 def _missing(root: Path) -> list[str]:
-    try:
-        return [name for name in _FILES if not (root / "MNIST" / "raw" / name).exists()]
-    except OSError as problem:
-        raise DataError(f"cannot read the MNIST folder {root} ({problem}). {_REMEDIES}") from problem
+    missing = []
+    for name in _FILES:
+        try:
+            (root / "MNIST" / "raw" / name).stat()  # exists() calls a forbidden folder an empty one
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(name)
+        except OSError as problem:
+            raise DataError(f"cannot read the MNIST folder {root} ({problem}). {_REMEDIES}") from problem
+    return missing
 
 
 def _not_found(root: Path) -> str:

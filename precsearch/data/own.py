@@ -37,9 +37,14 @@ def load_own(function: Callable[..., Any], settings: DataSettings) -> DataSet:
         DataError: the function raised, or what it returned cannot be learned from.
     """
     name = settings.name
-    offered = {"root": settings.root, "download": settings.download, "seed": SPLIT_SEED}
     found = call_own(
-        function, name, settings.model_extra or {}, offered, section="data", error=ConfigurationError
+        function,
+        name,
+        settings.model_extra or {},
+        {"root": settings.root, "download": settings.download, "seed": SPLIT_SEED},
+        section="data",
+        refused=ConfigurationError,
+        raised=DataError,
     )
     if isinstance(found, DataSet):
         parts = [found.train, found.validation, found.test]
