@@ -17,9 +17,18 @@ from precsearch.files import write_json
 
 TrialState = Literal["complete", "pruned", "failed"]
 SELECTABLE_METRICS = (
-    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "generalization_gap", "average_bits",
-    "average_bits_weight", "average_bits_activation", "model_size", "bitops", "seconds",
-)  # fmt: skip
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "generalization_gap",
+    "average_bits",
+    "average_bits_weight",
+    "average_bits_activation",
+    "model_size",
+    "bitops",
+    "seconds",
+)
 
 
 class _Frozen(BaseModel):

@@ -11,6 +11,7 @@ from precsearch.experiment.places import Finding
 from precsearch.experiment.schema import locate, nearest, set_at
 from precsearch.experiment.task import DataSettings
 from precsearch.experiment.wording import show, validate
+from precsearch.experiment.yaml12 import scalar
 from precsearch.space import FloatDimension
 
 _SEARCHABLE: Final = ("data", "model", "inner")  # what a trial may differ in from another of its study
@@ -34,11 +35,8 @@ def _listed(value: Any, kind: type) -> Any:
     """`"2,4,8"` as a list: Optuna's choices are scalars, so the space writes lists as text."""
     if not isinstance(value, str):
         return value
-    entries = [entry.strip() for entry in value.split(",")]
-    try:
-        return [kind(entry) for entry in entries]
-    except ValueError:
-        return entries
+    entries = [scalar(entry.strip()) for entry in value.split(",")]
+    return [str(entry) if kind is str else entry for entry in entries]
 
 
 def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding]:
@@ -60,10 +58,12 @@ def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding
 def _data_keys(experiment: Experiment) -> Iterator[Finding]:
     if ":" not in experiment.data.name:
         for key in experiment.data.model_extra or {}:
-            hint = nearest(key, DataSettings.model_fields)
+            hint = (
+                nearest(key, DataSettings.model_fields) or "; only a data function of your own takes others"
+            )
             yield Finding(
                 ("data", key),
-                f"unknown key {key!r}{hint}; only your own data function (package.module:function) takes others",
+                f"unknown key {key!r}{hint}",
                 at_key=True,
             )
 
@@ -113,9 +113,10 @@ def _condition(experiment: Experiment, path: str, searched: Collection[str]) -> 
     for other, values in experiment.space[path].when.items():
         here = ("space", path, "when", other)
         if other not in searched:
+            hint = nearest(other, searched) or f"; searched are {', '.join(searched)}"
             yield Finding(
                 here,
-                f"`when` must name a searched dimension, but got {other!r}{nearest(other, searched)}",
+                f"`when` must name a searched dimension, but got {other!r}{hint}",
                 True,
             )
         elif other in experiment.space and other not in before:

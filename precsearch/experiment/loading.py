@@ -57,8 +57,7 @@ def load_experiment_text(
         raise ConfigurationError(
             f"{name}: an experiment must be given, but this is empty; `precsearch init` writes one"
         )
-    problems = [document.places.problem(finding) for finding in document.findings]
-    return _resolve(document.value, document.places, overrides, problems)
+    return _resolve(document.value, document.places, overrides, document.findings)
 
 
 def with_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
@@ -67,9 +66,8 @@ def with_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experime
     Raises:
         ConfigurationError: lists everything that is wrong.
     """
-    return _resolve(
-        experiment.model_dump(), Places(Place(0, 0, f"experiment {experiment.name}")), overrides, []
-    )
+    places = Places(Place(0, 0, f"experiment {experiment.name}"))
+    return _resolve(experiment.model_dump(), places, overrides, ())
 
 
 def apply_point(experiment: Experiment, params: Mapping[str, Any]) -> Experiment:
@@ -154,15 +152,17 @@ def _read(path: Path) -> str:
         raise ConfigurationError(str(Problem(place, message))) from None
 
 
-def _resolve(raw: Any, places: Places, overrides: Sequence[str], problems: list[Problem]) -> Experiment:
+def _resolve(raw: Any, places: Places, overrides: Sequence[str], unread: Sequence[Finding]) -> Experiment:
+    problems = [places.problem(finding) for finding in unread]
     if isinstance(raw, dict):
         raw = without_empty_blocks(raw)
-        problems = problems + apply_overrides(raw, places, overrides)
+        problems += apply_overrides(raw, places, overrides)
     experiment, findings = validate(raw)
     sound = experiment or _sound_part(raw, findings)
     if sound is not None:
         findings = [*findings, *check(sound, _names(raw))]
-    raise_all(problems + [places.problem(finding) for finding in findings])
+    told = {finding.trail for finding in unread}  # what could not be read is null by now: say it once
+    raise_all(problems + [places.problem(finding) for finding in findings if finding.trail not in told])
     assert experiment is not None  # no findings, so it is valid
     return experiment
 

@@ -61,6 +61,7 @@ class Places:
     top: Place
     keys: dict[Trail, Place] = field(default_factory=dict)
     values: dict[Trail, Place] = field(default_factory=dict)
+    overrides: dict[Trail, Place] = field(default_factory=dict)
 
     def override(self, trail: Trail, place: Place) -> None:
         """From now on `trail` and everything below it stands at `place`."""
@@ -68,6 +69,7 @@ class Places:
             for other in [other for other in known if other[: len(trail)] == trail]:
                 del known[other]
             known[trail] = place
+        self.overrides[trail] = place
 
     def problem(self, finding: Finding) -> Problem:
         """Place a finding: at its value, at its key, or at the nearest block around it in the source."""
@@ -76,7 +78,13 @@ class Places:
         place = next((known[trail] for trail in around if trail in known), self.top)
         said_already = place.source.startswith(f"--set {finding.path}=")
         where = "" if said_already or not finding.trail else f"{finding.path}: "
-        return Problem(place, where + finding.message)
+        inside = [
+            str(other)
+            for trail, other in self.overrides.items()
+            if len(trail) > len(finding.trail) > 0 and trail[: len(finding.trail)] == finding.trail
+        ]
+        after = f" (after {', '.join(inside)})" if inside and not finding.at_key else ""
+        return Problem(place, where + finding.message + after)
 
 
 def raise_all(problems: Iterable[Problem]) -> None:

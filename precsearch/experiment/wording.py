@@ -22,7 +22,10 @@ def validate(raw: Any) -> tuple[Experiment | None, list[Finding]]:
     try:
         return Experiment.model_validate(raw), []
     except ValidationError as error:
-        return None, [_finding(details, raw) for details in error.errors(include_url=False)]
+        every = error.errors(include_url=False)
+        # pydantic counts valid entries only, so a list with a wrong entry would be called too short as well
+        told = [details for details in every if details["type"] != "too_short" or not details["input"]]
+        return None, [_finding(details, raw) for details in told]
 
 
 def show(value: object) -> str:
@@ -30,7 +33,7 @@ def show(value: object) -> str:
     words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
-    text = f"the text {value!r}" if isinstance(value, str) else repr(value)
+    text = repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
@@ -69,7 +72,8 @@ def _must_be(noun: str, advice: Callable[[Any], str]) -> Callable[[ErrorDetails,
     def message(details: ErrorDetails, _name: str) -> str:
         value = details["input"]
         hint = "leave the key out for its default" if value is None else advice(value)
-        return f"{noun} must be given, but got {show(value)}" + (f"; {hint}" if hint else "")
+        got = f"the text {show(value)}" if isinstance(value, str) else show(value)
+        return f"{noun} must be given, but got {got}" + (f"; {hint}" if hint else "")
 
     return message
 
@@ -120,7 +124,7 @@ def _bound(sign: str, key: str) -> Callable[[ErrorDetails, str], str]:
 
 
 def _tag_missing(_details: ErrorDetails, _name: str) -> str:
-    return f"`type` is missing; add `type: float`, `type: int` or `type: categorical`"
+    return "`type` is missing; add `type: float`, `type: int` or `type: categorical`"
 
 
 def _tag_unknown(details: ErrorDetails, _name: str) -> str:

@@ -95,7 +95,9 @@ def parse(text: str, source: str, lines: bool = True) -> Document:
     except yaml.reader.ReaderError as error:
         raise_all([Problem(_place_at(text, error.position, source, lines), _unreadable(error))])
     except yaml.MarkedYAMLError as error:
-        raise_all([Problem(place(error.problem_mark or error.context_mark), _reworded(error, text))])
+        message = _reworded(error, text)
+        begun, met = error.context_mark or error.problem_mark, error.problem_mark or error.context_mark
+        raise_all([Problem(place(begun if "never closed" in message else met), message)])
     except RecursionError:
         raise_all([Problem(place(None), "lists and mappings are nested too deeply to be read; flatten them")])
     return reader.document
@@ -195,7 +197,7 @@ def _place_at(text: str, position: int, source: str, lines: bool) -> Place:
 
 
 def _unreadable(error: yaml.reader.ReaderError) -> str:
-    return f"the character U+{ord(str(error.character)):04X} may not stand in YAML; delete it"
+    return f"the character U+{int(error.character):04X} may not stand in YAML; delete it"
 
 
 _ADVICE: Final = (
@@ -210,8 +212,8 @@ _ADVICE: Final = (
         "a second `:` in one line; put the value in quotes, or start a new line",
     ),
     (r"could not find expected ':'", "a key without `:`; write `key: value`"),
-    (r"unexpected end of stream", "a quote that was opened is never closed; close it"),
-    (r"but found '<stream end>'", "a bracket that was opened is never closed; close it"),
+    (r"unexpected end of stream", "this quote is never closed; close it"),
+    (r"(found|got) '<stream end>'", "this bracket is never closed; close it"),
     (r"character '([`@%])' that cannot start", r"a value may not start with it; put the value in quotes"),
     (r"expected <block end>", "this line is indented otherwise than the lines above it; align them"),
 )
