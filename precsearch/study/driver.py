@@ -1,0 +1,96 @@
+"""Running a study from its first trial to the baselines beside its front; running it again continues it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from precsearch.experiment import Experiment
+from precsearch.results import Observer, RunDirectory, Session, TrialResult
+from precsearch.selection import knee
+from precsearch.study.baselines import BaselineJobs
+from precsearch.study.directory import open_run
+from precsearch.study.executors import make_executor
+from precsearch.study.executors.base import RunTrial
+from precsearch.study.journal import StudyJournal, quiet_optuna
+from precsearch.study.pruning import make_pruning
+from precsearch.study.samplers import make_sampler
+from precsearch.study.trials import StudyTrials
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """How a study stands when `run_study` returns.
+
+    Attributes:
+        best: number of the best trial (of several objectives the knee of the front), None if none is
+        feasible. front: numbers of the non-dominated feasible trials. complete: trials that ended so, those
+        of earlier runs counted. pruned: likewise. failed: likewise. seconds: wall-clock time of this call.
+    """
+
+    best: int | None
+    front: tuple[int, ...]
+    complete: int
+    pruned: int
+    failed: int
+    seconds: float
+
+
+def check_study(experiment: Experiment) -> None:
+    """Check what only Optuna knows: the arguments of sampler and pruner.
+
+    Raises:
+        ConfigurationError: naming the argument that is wrong.
+    """
+    make_sampler(experiment)
+    with quiet_optuna():
+        make_pruning(experiment)
+
+
+def run_study(
+    experiment: Experiment, directory: RunDirectory, observer: Observer, run_trial: RunTrial | None = None
+) -> StudySummary:
+    """Run a study to its end, or continue it: trials, then the baselines beside the front.
+
+    Killed at any moment and run again it does the same trials under the same numbers, with the same
+    parameters, seeds and results, as if it had run through.
+
+    Args:
+        experiment: what to search.
+        directory: of the run; new, or holding the same experiment with another number of trials.
+        observer: told of every start, epoch and end.
+        run_trial: trains one trial; `precsearch.trial.run_trial` where None.
+
+    Raises:
+        ConfigurationError: when the experiment asks for what no trial can do; the trial stays resumable.
+        DataError: likewise for the data.
+        RunDirectoryError: when the directory cannot be written, is another experiment's, or has a driver.
+    """
+    started = time.monotonic()
+    check_study(experiment)  # before anything is written
+    study, train = experiment.study, run_trial or _train
+    with open_run(directory, experiment), quiet_optuna():
+        journal = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
+        trials = StudyTrials(experiment, directory, journal, observer)
+        trials.recover()
+        observer.study_started(study.n_trials, trials.finished_records())
+        executor = make_executor(experiment.executor)
+        executor.run(trials, train)
+        members = trials.publish()
+        executor.run(BaselineJobs(experiment, directory, members, observer, trials.publish), train)
+    states = Counter(record.state for record in trials.finished_records())
+    return StudySummary(
+        best=knee(members, study.objectives).number if members else None,
+        front=tuple(member.number for member in members),
+        complete=states["complete"],
+        pruned=states["pruned"],
+        failed=states["failed"],
+        seconds=time.monotonic() - started,
+    )
+
+
+def _train(experiment: Experiment, session: Session) -> TrialResult:
+    from precsearch.trial import run_trial  # loads torch: not for a study that is finished already
+
+    return run_trial(experiment, session)

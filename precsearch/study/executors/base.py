@@ -1,0 +1,76 @@
+"""What an executor and the driver say to each other; a Ray executor speaks the same.
+
+The driver decides what is trained and what becomes of it, an executor only where and when. It pulls jobs,
+hands every report to the driver and asks it whether to stop: so the Optuna study has one writer, whoever
+trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from precsearch.experiment import Experiment
+from precsearch.results import Progress, Session, TrialResult
+
+RunTrial = Callable[[Experiment, Session], TrialResult]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to do.
+
+    Attributes:
+        number: of the trial in the study; a baseline carries that of the trial it stands beside.
+        experiment: the document with the trial's point applied.
+        seed: of the trial.
+        directory: where the trial writes.
+        params: dotted path -> value that the outer search chose.
+        baseline: kind of the baseline, None for a trial of the study.
+    """
+
+    number: int
+    experiment: Experiment
+    seed: int
+    directory: Path
+    params: dict[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: with a result, stopped by the driver (the reason), or with an error.
+
+    Attributes:
+        seconds: wall-clock time of this process's part.
+        result: what was measured.
+        stopped: why the driver ended it early.
+        error: what it raised, after the last retry.
+    """
+
+    seconds: float = 0.0
+    result: TrialResult | None = None
+    stopped: str | None = None
+    error: Exception | None = None
+
+
+class JobSource(Protocol):
+    """The driver's side: where jobs come from and where their outcomes go."""
+
+    def next_job(self) -> Job | None:
+        """The next training to do, or None when all are handed out."""
+
+    def progressed(self, job: Job, progress: Progress) -> str | None:
+        """An epoch of `job` is done; the answer is a reason to stop it, or None to go on."""
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """`job` ended. Raises where the whole study has to end."""
+
+
+class Executor(Protocol):
+    """Who runs jobs."""
+
+    def run(self, source: JobSource, run_trial: RunTrial) -> None:
+        """Run jobs of `source` until it has no more and all have finished."""

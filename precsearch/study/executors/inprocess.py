@@ -1,0 +1,72 @@
+"""One trial after another in this process: no server, no serialization, and the same study every time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from precsearch.errors import PrecsearchError, TrialStopped
+from precsearch.experiment import ExecutorSettings
+from precsearch.results import Progress, TrialResult
+from precsearch.study.executors.base import Job, JobSource, Outcome, RunTrial
+
+
+class InProcessSession:
+    """The `Session` of a trial that runs in the driver's own process.
+
+    Args:
+        job: what is trained.
+        source: whom to tell.
+    """
+
+    def __init__(self, job: Job, source: JobSource) -> None:
+        self.seed = job.seed
+        self.directory = job.directory
+        self._job = job
+        self._source = source
+
+    def resume(self) -> Path | None:
+        """The trial's own checkpoint folder, if an earlier process left one."""
+        checkpoint = self.directory / "checkpoint"
+        return checkpoint if checkpoint.is_dir() else None
+
+    def report(self, progress: Progress, checkpoint: Path | None) -> None:
+        """Tell the driver; `checkpoint` already lies in the trial's directory, so nothing has to travel."""
+        reason = self._source.progressed(self._job, progress)
+        if reason is not None:
+            raise TrialStopped(reason)
+
+
+class InProcessExecutor:
+    """Runs jobs one by one.
+
+    Args:
+        settings: `max_failures` is how often a trial that raised is tried again, from its last checkpoint.
+    """
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        self._max_failures = settings.max_failures
+
+    def run(self, source: JobSource, run_trial: RunTrial) -> None:
+        """Run every job of `source` to its end before the next is asked for."""
+        while (job := source.next_job()) is not None:
+            started = time.monotonic()
+            result, stopped, error = self._attempt(job, source, run_trial)
+            seconds = result.seconds if result is not None else time.monotonic() - started
+            source.finished(job, Outcome(seconds=seconds, result=result, stopped=stopped, error=error))
+
+    def _attempt(
+        self, job: Job, source: JobSource, run_trial: RunTrial
+    ) -> tuple[TrialResult | None, str | None, Exception | None]:
+        failures = 0
+        while True:
+            try:
+                return run_trial(job.experiment, InProcessSession(job, source)), None, None
+            except TrialStopped as stop:
+                return None, str(stop), None
+            except PrecsearchError as error:
+                return None, None, error  # raised on purpose: the same seed would only raise it again
+            except Exception as error:
+                failures += 1
+                if failures > self._max_failures:
+                    return None, None, error

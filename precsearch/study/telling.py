@@ -1,0 +1,85 @@
+"""Words into the journal: progress, constraints, values, states. A kill may have each said twice."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from precsearch.experiment import StudySettings
+from precsearch.results import Progress, TrialRecord
+from precsearch.study.journal import StudyJournal
+
+STATES: Final = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+_PROGRESS: Final = "progress"  # user attribute: step -> the pruner's metric
+_REASON: Final = {"pruned": "prune_reason", "failed": "fail_reason"}
+
+
+def told_progress(attributes: dict[str, Any]) -> dict[int, float]:
+    """Step -> the pruner's metric, as a trial's user attributes keep it."""
+    return {int(step): value for step, value in attributes.get(_PROGRESS, {}).items()}
+
+
+def told_reason(frozen: FrozenTrial) -> str:
+    """Why a trial was pruned or failed."""
+    return str(
+        next((frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs), "unknown")
+    )
+
+
+class LiveTrial:
+    """A running trial, new or continued: what was told of it, and how to tell more.
+
+    Args:
+        trial: Optuna's.
+        journal: it belongs to.
+        study: objectives and constraints.
+    """
+
+    def __init__(self, trial: Trial, journal: StudyJournal, study: StudySettings) -> None:
+        self.progress = told_progress(trial.user_attrs)
+        self._trial = trial
+        self._journal = journal
+        self._study = study
+        self._shown = set(journal.trials()[trial.number].intermediate_values)
+
+    def show(self, progress: Progress) -> None:
+        """Give optuna-dashboard its curves: Optuna takes reports of single objectives only."""
+        value = progress.metrics.get(self._study.objectives[0].metric)
+        if len(self._study.objectives) == 1 and value is not None and progress.step not in self._shown:
+            self._shown.add(progress.step)
+            self._trial.report(value, progress.step)
+
+    def note(self, step: int, value: float) -> None:
+        """Keep what the pruner compares, for whoever continues the study; a resume repeats steps."""
+        if step not in self.progress:
+            self.progress[step] = value
+            self._trial.set_user_attr(_PROGRESS, {str(each): told for each, told in self.progress.items()})
+
+    def end(self, record: TrialRecord) -> None:
+        """Tell how the trial ended."""
+        values = None
+        if record.state == "complete":
+            self._constrain(record)
+            self._trial.set_user_attr("metrics", record.metrics)
+            values = [record.metrics[objective.metric] for objective in self._study.objectives]
+        else:
+            self._trial.set_user_attr(_REASON[record.state], record.reason)
+        self._journal.study.tell(self._trial, values, state=STATES[record.state])
+
+    def _constrain(self, record: TrialRecord) -> None:
+        there = self._trial.constraints
+        for constraint in self._study.constraints:
+            value = record.metrics[constraint.metric]
+            beyond = {}
+            if constraint.max is not None:
+                beyond[f"{constraint.metric} <= {constraint.max}"] = value - constraint.max
+            if constraint.min is not None:
+                beyond[f"{constraint.metric} >= {constraint.min}"] = constraint.min - value
+            for name, amount in beyond.items():
+                if name not in there:
+                    self._trial.set_constraint(name, amount)
