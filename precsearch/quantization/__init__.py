@@ -1,0 +1,1 @@
+"""Fake quantization: grids, ranges, and the one-branch function whose gradient reaches the bit-width."""

@@ -1,0 +1,1 @@
+"""One network learning: weights and precision distribution together."""

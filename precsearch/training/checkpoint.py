@@ -1,0 +1,38 @@
+"""Checkpoints of a half-trained trial: one file, written then renamed, loaded without pickle."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from precsearch.errors import RunDirectoryError
+from precsearch.files import write_atomically
+
+FOLDER = "checkpoint"
+_FILE = "state.pt"
+
+
+def save_checkpoint(directory: Path, state: dict[str, Any]) -> Path:
+    """Write `state` (tensors, numbers, text, lists, dicts) into a trial's directory -> the checkpoint folder."""
+    folder = directory / FOLDER
+    write_atomically(folder / _FILE, lambda path: torch.save(state, path))
+    return folder
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint folder.
+
+    Raises:
+        RunDirectoryError: when it cannot be read.
+    """
+    path = folder / _FILE
+    try:
+        return cast(dict[str, Any], torch.load(path, weights_only=True, map_location="cpu"))
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunDirectoryError(
+            f"cannot read the checkpoint {path}: {str(error).splitlines()[0]}; "
+            f"delete {folder} to train that trial from its start"
+        ) from None

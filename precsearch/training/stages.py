@@ -1,0 +1,234 @@
+"""The two stages of one training: searching (with its warm-up), then fine-tuning what was found.
+
+A stage knows one epoch; `trial.py` strings epochs together and checkpoints between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from precsearch.data.dataset import Batches, Split
+from precsearch.errors import DivergedError
+from precsearch.experiment import InnerSettings, OptimizerSettings
+from precsearch.searchable import SearchableModel
+from precsearch.training.schedules import temperature_at
+
+_FINETUNE_SHARE = 1 / 3
+
+OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings, float], torch.optim.Optimizer]] = {
+    "adam": lambda params, s, lr: torch.optim.Adam(params, lr=lr, weight_decay=s.weight_decay),
+    "sgd": lambda params, s, lr: torch.optim.SGD(
+        params, lr=lr, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=s.momentum > 0
+    ),
+}
+
+REGULARIZERS: dict[str, Callable[[SearchableModel], Tensor]] = {
+    "none": lambda searchable: torch.zeros(()),
+    "entropy": lambda searchable: searchable.entropy(),
+    "cost": lambda searchable: searchable.expected_cost(),
+}
+
+
+class Stage:
+    """Weights, their optimizer and its cosine schedule over the whole stage.
+
+    Args:
+        model: what learns.
+        weights: its parameters.
+        settings: optimizer settings.
+        lr: learning rate at the start.
+        steps: optimizer steps of the whole stage.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: list[nn.Parameter],
+        settings: OptimizerSettings,
+        lr: float,
+        steps: int,
+    ) -> None:
+        self.model = model
+        self.optimizer = OPTIMIZERS[settings.name](weights, settings, lr)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=max(1, steps))
+
+    def step(self, loss: Tensor) -> float:
+        """One step of the weights down the gradient of `loss`.
+
+        Raises:
+            DivergedError: when the loss is no longer finite.
+        """
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the training loss became {value}; lower inner.optimizer.lr or inner.logits.lr"
+            )
+        loss.backward()  # type: ignore[no-untyped-call] -- torch leaves it untyped
+        self.optimizer.step()
+        self.schedule.step()
+        return value
+
+    def zero_grad(self) -> None:
+        """Clear every gradient of the stage."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while the stage runs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+class SearchStage(Stage):
+    """Warm-up and search.
+
+    Args:
+        searchable: the converted model.
+        settings: of the inner search.
+        batches: an epoch of the weights' images.
+        held_out: batches for the logits alone, or None to learn both from the same.
+    """
+
+    def __init__(
+        self, searchable: SearchableModel, settings: InnerSettings, batches: Batches, held_out: Batches | None
+    ) -> None:
+        epochs = settings.epochs
+        super().__init__(
+            searchable,
+            list(searchable.model.parameters()),
+            settings.optimizer,
+            settings.optimizer.lr,
+            (epochs.warmup + epochs.search) * len(batches),
+        )
+        self.searchable = searchable
+        self.settings = settings
+        self.batches = batches
+        self.held_out = held_out
+        self.search_steps = max(1, epochs.search * len(batches))
+        self.searched = 0
+        logits = list(searchable.sampler.parameters())
+        self.logits_optimizer = torch.optim.Adam(logits, lr=settings.logits.lr) if logits else None
+
+    def warm_up(self) -> float:
+        """One epoch in float32, while the ranges get to know the data -> mean loss."""
+        self.searchable.quantize(False)
+        self.searchable.train()
+        return _mean(self._weight_step(inputs, targets) for inputs, targets in self.batches)
+
+    def search(self) -> float:
+        """One epoch of drawn allocations -> mean loss."""
+        self.searchable.quantize(True)
+        self.searchable.train()
+        held_out = _forever(self.held_out) if self.held_out is not None else None
+        return _mean(self._search_step(inputs, targets, held_out) for inputs, targets in self.batches)
+
+    def _weight_step(self, inputs: Tensor, targets: Tensor) -> float:
+        self.zero_grad()
+        return self.step(nn.functional.cross_entropy(self.searchable(inputs), targets))
+
+    def _search_step(
+        self, inputs: Tensor, targets: Tensor, held_out: Iterator[tuple[Tensor, Tensor]] | None
+    ) -> float:
+        progress = self.searched / self.search_steps
+        self.searchable.temperature = temperature_at(self.settings.temperature, progress)
+        self.searched += 1
+        if self.logits_optimizer is None:
+            return self._weight_step(inputs, targets)
+        if held_out is None:
+            self.zero_grad()
+            value = self.step(self._loss(inputs, targets))
+        else:
+            value = self._weight_step(inputs, targets)
+            self.zero_grad()
+            self._loss(*next(held_out)).backward()  # type: ignore[no-untyped-call]
+        self.logits_optimizer.step()
+        return value
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        regularization = self.settings.regularization
+        loss = nn.functional.cross_entropy(self.searchable(inputs), targets)
+        loss = loss + self.searchable.sampler.penalty()
+        return loss + regularization.strength * REGULARIZERS[regularization.kind](self.searchable)
+
+    def zero_grad(self) -> None:
+        """Clear the gradients of weights and logits."""
+        super().zero_grad()
+        if self.logits_optimizer is not None:
+            self.logits_optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while the stage runs."""
+        state = super().state_dict()
+        logits = self.logits_optimizer.state_dict() if self.logits_optimizer is not None else None
+        return {**state, "logits_optimizer": logits, "searched": self.searched}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        super().load_state_dict(state)
+        if self.logits_optimizer is not None:
+            self.logits_optimizer.load_state_dict(state["logits_optimizer"])
+        self.searched = state["searched"]
+
+
+class FinetuneStage(Stage):
+    """Weights alone, at the allocation found.
+
+    Args:
+        model: frozen.
+        settings: of the inner search.
+        batches: an epoch of images.
+    """
+
+    def __init__(self, model: nn.Module, settings: InnerSettings, batches: Batches) -> None:
+        optimizer = settings.optimizer
+        lr = optimizer.finetune_lr if optimizer.finetune_lr is not None else optimizer.lr * _FINETUNE_SHARE
+        super().__init__(
+            model, list(model.parameters()), optimizer, lr, settings.epochs.finetune * len(batches)
+        )
+        self.batches = batches
+
+    def finetune(self) -> float:
+        """One epoch -> mean loss."""
+        self.model.train()
+        return _mean(self._one(inputs, targets) for inputs, targets in self.batches)
+
+    def _one(self, inputs: Tensor, targets: Tensor) -> float:
+        self.zero_grad()
+        return self.step(nn.functional.cross_entropy(self.model(inputs), targets))
+
+
+def recalibrate(model: nn.Module, batches: Batches) -> None:
+    """Bring BatchNorm statistics and quantizer ranges to the frozen allocation: one pass, no gradients."""
+    training = model.training
+    torch.optim.swa_utils.update_bn(batches, model)
+    model.train(training)
+
+
+def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple[Split, Split]:
+    """Part a split at random -> the rest, and the held-out fraction."""
+    order = torch.randperm(len(split), generator=generator)
+    count = min(max(1, round(fraction * len(split))), len(split) - 1)
+    return split.select(order[count:]), split.select(order[:count])
+
+
+def _forever(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from batches
+
+
+def _mean(values: Iterator[float]) -> float:
+    collected = list(values)
+    return sum(collected) / len(collected)

@@ -1,0 +1,249 @@
+"""One trial, from experiment to result: the seam between training and the outer search. Tensors end here."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from precsearch.allocation import Allocation
+from precsearch.conversion import apply_allocation
+from precsearch.data import load_data
+from precsearch.data.dataset import Batches, DataSet
+from precsearch.evaluation.accuracy import Measured, measure
+from precsearch.experiment import Experiment
+from precsearch.files import write_atomically, write_text
+from precsearch.models import build_model
+from precsearch.precision.budgets import BUDGETS, Budget, spend
+from precsearch.results import Progress, Session, TrialPlan, TrialResult
+from precsearch.searchable import SearchableModel
+from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from precsearch.training.stages import FinetuneStage, SearchStage, hold_out, recalibrate
+
+_EXAMPLE = 2
+
+
+def run_trial(experiment: Experiment, session: Session) -> TrialResult:
+    """Train one trial: warm-up, search, discretize, recalibrate, fine-tune, evaluate.
+
+    Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
+    uninterrupted one to the bit (on one machine, with the same number of threads). Leaves ``steps.jsonl``,
+    ``allocation.json`` and ``weights.safetensors`` in the session's directory.
+
+    Args:
+        experiment: a resolved point of the search space.
+        session: seed, directory, and where to report.
+
+    Raises:
+        DivergedError: when the loss is no longer finite.
+        TrialStopped: when `session.report` asks for the end.
+        ConfigurationError, DataError: when the experiment cannot be run at all.
+    """
+    started = time.monotonic()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(session.seed)
+        training = _Training(experiment, session)
+        allocation, model = training.run()
+    metrics = _evaluate(model, training.data, allocation)
+    provenance = {"seed": session.seed, "data": training.data.name, "data_checksum": training.data.checksum}
+    allocation = allocation.with_context(metrics, provenance)
+    allocation.to_json(session.directory / "allocation.json")
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(session.directory / "weights.safetensors", lambda path: save_file(tensors, path))
+    return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
+
+
+def inspect_trial(experiment: Experiment) -> TrialPlan:
+    """Resolve everything that a trial of `experiment` needs, and train nothing.
+
+    Raises:
+        ConfigurationError, DataError: as `run_trial` would.
+    """
+    data = load_data(experiment.data)
+    with torch.random.fork_rng(devices=[]):
+        searchable = _make_searchable(experiment, data, 0)
+    conversion, plan = searchable.conversion, searchable.plan
+    kind = BUDGETS[experiment.inner.budget.kind]
+    elements = conversion.inventory.float_elements
+
+    def cost(bits: int) -> dict[str, float]:
+        layers = [choice.at(bits, bits) for choice in conversion.choices()]
+        return {scope: float(spend(kind, scope, layers, elements)) for scope in plan.scopes}
+
+    return TrialPlan(
+        model=experiment.model.name,
+        parameters=sum(p.numel() for p in searchable.model.parameters()),
+        layers=searchable.allocation().layers,
+        left_float=conversion.inventory.left_float,
+        kind=experiment.inner.budget.kind,
+        limit=experiment.inner.budget.limit,
+        cheapest=cost(conversion.bits[0]),
+        dearest=cost(conversion.bits[-1]),
+        images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+    )
+
+
+class _Training:
+    """The epochs of one trial, one after another, with a checkpoint after each."""
+
+    def __init__(self, experiment: Experiment, session: Session) -> None:
+        self.inner = experiment.inner
+        self.session = session
+        self.data = load_data(experiment.data)
+        self.experiment = experiment
+        self.order = torch.Generator().manual_seed(session.seed)
+        self.history: list[Progress] = []
+        self.allocation: Allocation | None = None
+        searchable = _make_searchable(experiment, self.data, session.seed)
+        train, held_out = self.data.train, None
+        if self.inner.logits.update == "alternate":
+            train, rest = hold_out(train, self.inner.logits.holdout, self.order)
+            held_out = self._batches(rest)
+        self.batches = self._batches(train)
+        self.stage: SearchStage | FinetuneStage = SearchStage(searchable, self.inner, self.batches, held_out)
+
+    def _batches(self, split: Any) -> Batches:
+        return Batches(split, self.experiment.data.batch_size, self.order)
+
+    def run(self) -> tuple[Allocation, nn.Module]:
+        """Train to the end -> the allocation found, and the model that has it."""
+        self._resume()
+        epochs = self.inner.epochs
+        phases = ["warmup"] * epochs.warmup + ["search"] * epochs.search + ["finetune"] * epochs.finetune
+        for done in range(len(self.history), len(phases)):
+            phase = phases[done]
+            if phase == "finetune" and isinstance(self.stage, SearchStage):
+                self._discretize(self.stage)
+            loss = self._epoch(phase)
+            self._report(phase, 1 + phases[:done].count(phase), done + 1, len(phases), loss)
+        if isinstance(self.stage, SearchStage):
+            self._discretize(self.stage)
+        if self.allocation is None:
+            raise RuntimeError("a discretized trial has an allocation")
+        return self.allocation, self.stage.model
+
+    def _epoch(self, phase: str) -> float:
+        if isinstance(self.stage, FinetuneStage):
+            return self.stage.finetune()
+        return self.stage.warm_up() if phase == "warmup" else self.stage.search()
+
+    def _discretize(self, stage: SearchStage) -> None:
+        stage.searchable.quantize(True)
+        self.allocation = stage.searchable.allocation()
+        model = stage.searchable.freeze()
+        recalibrate(model, self.batches)
+        self.stage = FinetuneStage(model, self.inner, self.batches)
+
+    def _report(self, phase: str, epoch: int, step: int, steps: int, loss: float) -> None:
+        measured = measure(self.stage.model, self.data.validation)
+        metrics = {
+            "train_loss": loss,
+            "validation_loss": measured.loss,
+            "validation_accuracy": measured.accuracy,
+        }
+        allocation = self.allocation
+        if isinstance(self.stage, SearchStage):
+            searchable = self.stage.searchable
+            allocation = searchable.allocation()
+            metrics |= {
+                "entropy": float(searchable.entropy().detach()),
+                "temperature": searchable.temperature,
+            }
+        if allocation is None:
+            raise RuntimeError("a discretized trial has an allocation")
+        metrics |= _average_bits(allocation)
+        progress = Progress.model_validate(
+            {
+                "phase": phase,
+                "epoch": epoch,
+                "step": step,
+                "steps": steps,
+                "metrics": metrics,
+                "bits": _bits_by_layer(allocation),
+            }
+        )
+        self.history.append(progress)
+        self._write_steps()
+        self.session.report(progress, save_checkpoint(self.session.directory, self._state()))
+
+    def _write_steps(self) -> None:
+        lines = "".join(progress.model_dump_json() + "\n" for progress in self.history)
+        write_text(self.session.directory / "steps.jsonl", lines)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage.state_dict(),
+            "order": self.order.get_state(),
+            "rng": torch.random.get_rng_state(),
+            "allocation": self.allocation.to_json() if self.allocation is not None else None,
+            "history": [progress.model_dump(mode="json") for progress in self.history],
+        }
+
+    def _resume(self) -> None:
+        folder = self.session.resume()
+        if folder is None:
+            return
+        state = load_checkpoint(folder)
+        if state["allocation"] is not None:
+            self.allocation = Allocation.from_json(state["allocation"])
+            model = build_model(self.experiment.model, self.data.input_shape, self.data.classes)
+            apply_allocation(model, self.allocation)
+            self.stage = FinetuneStage(model, self.inner, self.batches)
+        self.stage.load_state_dict(state["stage"])
+        self.history = [Progress.model_validate(progress) for progress in state["history"]]
+        self._write_steps()
+        # Told again: the process may have died between the checkpoint and the report.
+        self.session.report(self.history[-1], folder)
+        self.order.set_state(state["order"])
+        torch.random.set_rng_state(state["rng"])
+
+
+def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
+    inner = experiment.inner
+    allocation = inner.allocation
+    return SearchableModel(
+        build_model(experiment.model, data.input_shape, data.classes),
+        Budget(inner.budget.kind, inner.budget.limit),
+        data.train.inputs[:_EXAMPLE],
+        bits=inner.bits,
+        targets=inner.targets,
+        quantizer=inner.quantizer,
+        scale=inner.scale,
+        granularity=inner.granularity,
+        sampler=inner.sampler,
+        pin=inner.pin,
+        allocation=Allocation.from_json(Path(allocation)) if isinstance(allocation, str) else allocation,
+        temperature=inner.temperature.start,
+        seed=seed,
+    )
+
+
+def _evaluate(model: nn.Module, data: DataSet, allocation: Allocation) -> dict[str, float]:
+    """Every metric of a finished trial; the test split is read here, once, and never by an objective."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    measured: dict[str, Measured] = {name: measure(model, split) for name, split in splits.items()}
+    metrics = {f"{name}_loss": m.loss for name, m in measured.items()}
+    metrics |= {f"{name}_accuracy": m.accuracy for name, m in measured.items()}
+    metrics["generalization_gap"] = measured["train"].accuracy - measured["validation"].accuracy
+    metrics |= _average_bits(allocation)
+    return {
+        **metrics,
+        "model_size": float(allocation.cost.model_size),
+        "bitops": float(allocation.cost.bitops),
+    }
+
+
+def _average_bits(allocation: Allocation) -> dict[str, float]:
+    by_target = {f"average_bits_{target}": bits for target, bits in allocation.cost.average_bits.items()}
+    return {**by_target, "average_bits": sum(by_target.values()) / max(1, len(by_target))}
+
+
+def _bits_by_layer(allocation: Allocation) -> dict[str, dict[str, int]]:
+    return {
+        layer.name: {t: p.bits for t, p in layer.targets.items() if p.bits is not None}
+        for layer in allocation.layers
+    }
