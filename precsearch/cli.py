@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import precsearch
-from precsearch.errors import ConfigurationError, PrecsearchError
+from precsearch.errors import ConfigurationError
+from precsearch.report.complaints import InterruptedRunError, complaint
 
 if TYPE_CHECKING:
     from precsearch.experiment import Experiment
@@ -42,12 +42,6 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Trials in all (study.n_trials).")]
-
-
-class _InterruptedError(PrecsearchError):
-    """Ctrl-C while trials were running."""
-
-    exit_status = 130
 
 
 def _version(wanted: bool) -> None:
@@ -206,9 +200,9 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
                 run_study(experiment, directory, observer)
     except KeyboardInterrupt:
         command = f"precsearch resume {shlex.quote(str(directory.path))}"
-        raise _InterruptedError(f"everything done so far is kept; continue with `{command}`") from None
+        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view = read_run(directory)
-    print_summary(console(stderr=as_json), view, finished_before=observer.begun == 0)
+    print_summary(console(stderr=as_json), view, finished_before=observer.idle)
     if as_json:
         _print_json({**view.to_dict(), "exit_status": view.exit_status})
     return view.exit_status
@@ -235,31 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = app(given or ["--help"], standalone_mode=False, prog_name="precsearch") or (
             0 if given else 2
         )
-    except PrecsearchError as error:
-        status = _complain(str(error), error.exit_status, given)
     except Exception as error:
-        if hasattr(error, "format_message"):  # Typer's usage errors; their base class moved between versions
-            status = _complain(_usage(error), 2, given)
-        elif os.environ.get("PRECSEARCH_DEBUG"):
-            raise
-        else:
-            text = (
-                f"{type(error).__name__}: {error} (this is a bug in precsearch, or in your own model or data "
-                "function; run with PRECSEARCH_DEBUG=1 for the traceback)"
-            )
-            status = _complain(text, 1, given)
+        message, status = complaint(error)
+        label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+        typer.echo(f"{label}: {message}", err=True)
+        if "--json" in given:
+            _print_json({"error": message, "exit_status": status})
     sys.exit(status)
-
-
-def _usage(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "precsearch"
-    return f"{error.format_message().rstrip('.')}; `{command} -h` lists what there is"
-
-
-def _complain(message: str, status: int, arguments: list[str]) -> int:
-    label = "interrupted" if status == _InterruptedError.exit_status else "error"
-    typer.echo(f"{label}: {message}", err=True)
-    if "--json" in arguments:
-        _print_json({"error": message, "exit_status": status})
-    return status

@@ -49,7 +49,7 @@ def _print_front(console: Console, view: RunView) -> None:
     if view.best is not None and view.best.allocation is not None:
         console.print()
         console.print(Text(f"Best allocation, trial {view.best.record.number}", style="bold"))
-        console.print(tables.bars(view.best.allocation))
+        console.print(tables.bars(view.best.allocation, view.experiment.inner.bits))
 
 
 def _print_block(console: Console, block: Table) -> None:
@@ -88,10 +88,8 @@ def _print_files(console: Console, view: RunView) -> None:
     path = shlex.quote(str(view.run.path))
     console.print()
     console.print(Text(f"Everything is in {view.run.path}"), soft_wrap=True)
-    if not view.front:
-        return
-    for command, what in (
-        (f"precsearch list {path}", "every trial"),
-        (f"precsearch export {path} -o best.json", "the best allocation as JSON"),
-    ):
+    commands = [(f"precsearch list {path}", "every trial")]
+    if view.front:
+        commands.append((f"precsearch export {path} -o best.json", "the best allocation as JSON"))
+    for command, what in commands:
         console.print(Text(f"  {command:<48} {what}"), soft_wrap=True)

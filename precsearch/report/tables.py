@@ -83,7 +83,7 @@ def trials_table(view: RunView) -> Table:
     """Every trial of the study: how it ended, what it measured, what was chosen for it."""
     metrics = shown_metrics(view.experiment)
     made = table(
-        "trial", "state", *map(words.metric_header, metrics), "bits w/a", "time", "parameters",
+        "trial", "state", *map(words.metric_header, metrics), "bits w/a", "time", "chosen",
         left=(1, 4 + len(metrics)), title="Trials",
     )  # fmt: skip
     members = {member.record.number for member in view.front}
@@ -119,12 +119,16 @@ def front_so_far(
     return made
 
 
-def bars(allocation: Allocation) -> Table:
-    """Bits per layer as bars: one for the weights, one for the activations."""
-    widest = max(
-        (bits or 0 for target in words.TARGETS for bits in allocation.bits(target).values()), default=0
-    )
-    cells = min(max(widest, 1), _BAR_CELLS)
+def bars(allocation: Allocation, candidates: Iterable[int] = ()) -> Table:
+    """Bits per layer as bars, one for the weights and one for the activations.
+
+    Args:
+        allocation: what is drawn.
+        candidates: bit-widths it was chosen from; a full bar is the widest.
+    """
+    used = (bits or 1 for target in words.TARGETS for bits in allocation.bits(target).values())
+    widest = max((*candidates, *used), default=1)
+    cells = min(widest, _BAR_CELLS)
     made = table("layer", "weights", "weight bits", "activation bits", left=(0, 2, 3))
     for layer in allocation.layers:
         made.add_row(

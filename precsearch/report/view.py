@@ -55,10 +55,10 @@ class RunView:
 
     @property
     def exit_status(self) -> int:
-        """0 done, 1 no trial completed, 3 done but something failed."""
+        """0 done, 1 no trial completed, 3 done but trials failed; baselines are told, but do not count."""
         if not self.counts["complete"]:
             return 1
-        return 3 if any(record.state == "failed" for record in self.trials + self.baselines) else 0
+        return 3 if self.counts["failed"] else 0
 
     def to_dict(self) -> dict[str, Any]:
         """The view as one JSON object; `precsearch list --json` prints it.
@@ -110,6 +110,9 @@ def read_run(run: RunDirectory) -> RunView:
     trials, baselines = run.records(), run.baselines()
     tested = _tested(run)
     rules = experiment.study.objectives, experiment.study.constraints
+    # beside each member in the order that the experiment names them
+    kinds = experiment.study.baselines
+    baselines.sort(key=lambda record: (record.number, [*kinds, record.baseline].index(record.baseline)))
     members = tuple(_member(run, record, baselines, tested) for record in front(trials, *rules))
     chosen = best(trials, *rules)
     return RunView(

@@ -37,13 +37,13 @@ class Watch:
     """An `Observer` that follows a study; a view subclasses it and prints. Use it as a context manager.
 
     Attributes:
-        begun: trainings begun while watching; 0 when the study was finished already.
+        idle: nothing was trained while watching: the study was finished already.
     """
 
     def __init__(self, experiment: Experiment, run: RunDirectory) -> None:
         self.experiment = experiment
         self.run = run
-        self.begun = 0
+        self.idle = True
         self.n_trials = experiment.study.n_trials
         self.finished: list[TrialRecord] = []
         self.front: list[TrialRecord] = []
@@ -68,7 +68,7 @@ class Watch:
 
     def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
         """A trial (or the baseline beside it) begins, or continues from its checkpoint."""
-        self.begun += 1
+        self.idle = False
         self.running[number, baseline] = Running(number, baseline, params, resumed)
         self.pace.begin()
 
@@ -79,8 +79,10 @@ class Watch:
 
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         """A trial or baseline ended; `front` is the non-dominated set so far."""
+        self.idle = False  # a point that is not allowed ends without having begun
         ended = self.running.pop((record.number, record.baseline), None)
-        self.pace.end(ended.progress.step if ended and ended.progress else 0)
+        if ended is not None:
+            self.pace.end(ended.progress.step if ended.progress else 0)
         self.front = front
         if record.baseline is None:
             self.finished.append(record)

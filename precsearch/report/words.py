@@ -60,7 +60,7 @@ def prefixed(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """`4.2 s`, `3 min 05 s` or `2 h 03 min`."""
-    if seconds < _MINUTE:
+    if round(seconds, 1) < _MINUTE:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < _HOUR:
@@ -87,7 +87,7 @@ def _pair(targets: Mapping[str, int | None], pair: bool) -> str:
     return "/".join("f" if bits is None else str(bits) for bits in shown)
 
 
-def average_bits(values: Mapping[str, float]) -> str:
+def average_bits(values: Mapping[Any, float]) -> str:
     """`2.98/3.10`: mean weight bits / mean activation bits, of an allocation's cost or a trial's metrics."""
     found = [values.get(target, values.get(f"average_bits_{target}")) for target in TARGETS]
     return "/".join(f"{bits:.2f}" for bits in found if bits is not None) or NOTHING
@@ -95,7 +95,7 @@ def average_bits(values: Mapping[str, float]) -> str:
 
 def allocation_average_bits(allocation: Allocation | None, metrics: Mapping[str, float]) -> str:
     """Average bits by the allocation's own cost, or by the metrics where there is no allocation."""
-    return average_bits({**allocation.cost.average_bits} if allocation is not None else metrics)
+    return average_bits(allocation.cost.average_bits if allocation is not None else metrics)
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import FAILED, TRIALS, listing, make_run, record
+from typer.main import get_command
+
+from precsearch.allocation import Allocation
+from precsearch.cli import app, main
+from precsearch.errors import DataError
+from precsearch.results import RunDirectory, TrialPlan, TrialRecord
+
+COMMANDS = {
+    "run": {"--output", "--set", "--trials", "--executor", "--dry-run", "--json"},
+    "resume": {"--trials", "--json"},
+    "list": {"--json"},
+    "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
+    "init": set(),
+}
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Any:
+    def _call(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return _call
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path / "made")
+
+
+def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **names: Any) -> None:
+    module = types.ModuleType(name)
+    vars(module).update(names)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def fake_study(monkeypatch: pytest.MonkeyPatch, run_study: Any) -> None:
+    fake_module(monkeypatch, "precsearch.study.driver", run_study=run_study)
+
+
+def finishing(*records: TrialRecord) -> Any:
+    def run_study(experiment: Any, directory: RunDirectory, observer: Any) -> None:
+        print("a library's chatter")
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.experiment.write_text(
+            f"version: 1\nname: {experiment.name}\nstudy: {{n_trials: {len(records)}}}\n"
+        )
+        observer.study_started(len(records), [])
+        for each in records:
+            observer.trial_started(each.number, each.params, False, each.baseline)
+            directory.write_record(directory.trial(each.number), each)
+            observer.trial_finished(each, [each] if each.state == "complete" else [])
+
+    return run_study
+
+
+def test_the_commands_and_flags_are_these() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    found = {
+        name: {
+            option
+            for parameter in command.params
+            if parameter.param_type_name == "option"
+            for option in parameter.opts
+        }
+        for name, command in commands.items()
+    }
+    assert {name: flags - {"--help", "-h"} for name, flags in found.items()} == COMMANDS
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(call: Any, command: list[str], flag: str) -> None:
+    status, out, err = call(*command, flag)
+    assert status == 0 and out.startswith("Usage: precsearch") and err == ""
+
+
+def test_nothing_given_shows_help_and_is_a_usage_error(call: Any) -> None:
+    status, out, _ = call()
+    assert status == 2 and "Commands:" in out
+
+
+def test_version(call: Any) -> None:
+    assert call("--version")[:2] == (0, "precsearch 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nope"], ["run", "--nope"], ["run", "--trials", "0"], ["run", "--executor", "ray"],
+     ["run", "nowhere.yaml"], ["run", "--set", "inner.nope=3"], ["export", "x", "--trial", "1", "--knee"]],
+)  # fmt: skip
+def test_usage_and_configuration_errors_exit_2(call: Any, arguments: list[str]) -> None:
+    status, out, err = call(*arguments)
+    assert status == 2 and out == ""
+    assert err.startswith("error: ") and "Traceback" not in err
+    status, out, _ = call(*arguments, "--json")
+    told = json.loads(out)
+    assert status == 2 and told.keys() == {"error", "exit_status"} and told["exit_status"] == 2
+
+
+def test_ray_is_refused_with_a_reason(call: Any) -> None:
+    assert "in this process" in call("run", "--executor", "ray")[2]
+
+
+def test_init_writes_a_template_and_never_overwrites(call: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    status, out, err = call("init", path)
+    assert status == 0 and out == "" and f"precsearch run {path}" in err
+    assert "space:" in path.read_text() and "#" in path.read_text()
+    path.write_text("mine")
+    assert call("init", path)[0] == 2 and path.read_text() == "mine"
+
+
+def test_list_shows_every_trial_and_writes_nothing(call: Any, made: RunDirectory) -> None:
+    before = listing(made.path)
+    status, out, err = call("list", made.path)
+    assert status == 0 and err == ""
+    for text in ("95.50", "pruned", "median pruner at step 3", "uniform", "random", "fc1 3/4", "94.10"):
+        assert text in out
+    assert listing(made.path) == before
+
+
+def test_list_and_export_read_a_moved_copy(call: Any, made: RunDirectory, tmp_path: Path) -> None:
+    original = json.loads(call("list", made.path, "--json")[1])
+    copied = tmp_path / "elsewhere" / "copied"
+    shutil.copytree(made.path, copied)
+    shutil.rmtree(made.path)
+    found = json.loads(call("list", copied, "--json")[1])
+    assert found.pop("run") == str(copied) and original.pop("run") == str(made.path)
+    assert found == original
+    assert call("export", copied)[0] == 0
+
+
+def test_list_json(call: Any, made: RunDirectory) -> None:
+    told = json.loads(call("list", made.path, "--json")[1])
+    assert told["counts"] == {"complete": 3, "pruned": 1, "failed": 0} and told["finished"]
+    assert [member["trial"] for member in told["front"]] == [0, 1, 2] and told["best"] == 1
+    member = told["front"][1]
+    assert member["metrics"]["test_accuracy"] == 0.941
+    assert member["baselines"]["uniform"]["metrics"]["test_accuracy"] == 0.931
+    assert Allocation.model_validate(member["allocation"]) == TRIALS[1][1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "trial"),
+    [([], 1), (["--trial", "2"], 2), (["--budget", "2.9"], 0), (["--budget", "8"], 2), (["--knee"], 1)],
+)
+def test_export_chooses(call: Any, made: RunDirectory, flags: list[str], trial: int) -> None:
+    before = listing(made.path)
+    status, out, err = call("export", made.path, *flags)
+    assert status == 0 and err == ""
+    assert Allocation.from_json(out) == TRIALS[trial][1]
+    assert listing(made.path) == before
+
+
+def test_export_of_an_unfinished_run_takes_its_best(call: Any, made: RunDirectory) -> None:
+    made.best.unlink()
+    made.pareto.unlink()
+    assert Allocation.from_json(call("export", made.path)[1]) == TRIALS[1][1]
+
+
+def test_export_writes_a_file(call: Any, made: RunDirectory, tmp_path: Path) -> None:
+    target = tmp_path / "best.json"
+    assert call("export", made.path, "-o", target)[:2] == (0, "")
+    assert Allocation.from_json(target) == TRIALS[1][1]
+    told = json.loads(call("export", made.path, "-o", target, "--json")[1])
+    assert told["output"] == str(target) and told["format"] == "json"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [(["--trial", "9"], "complete: 0, 1, 2"), (["--trial", "3"], "pruned"), (["--budget", "1"], "at most 1"),
+     (["--format", "nope"], "known: json"), (["--knee", "--budget", "3"], "at most one")],
+)  # fmt: skip
+def test_export_refuses(call: Any, made: RunDirectory, flags: list[str], says: str) -> None:
+    status, out, err = call("export", made.path, *flags)
+    assert status == 2 and out == "" and says in err
+
+
+@pytest.mark.parametrize("file", ["trials/0001/result.json", "trials/0001/allocation.json", "pareto.json"])
+def test_a_truncated_file_is_named(call: Any, made: RunDirectory, file: str) -> None:
+    path = made.path / file
+    path.write_bytes(path.read_bytes()[:40])
+    status, out, err = call("list", made.path)
+    assert status in {1, 2} and out == "" and str(path) in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["list", "export", "resume"])
+def test_not_a_run_directory(call: Any, tmp_path: Path, command: str) -> None:
+    status, _, err = call(command, tmp_path)
+    assert status == 1 and "not a run directory" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "status"), [([TRIALS[0][0]], 0), ([TRIALS[0][0], FAILED], 3), ([FAILED], 1)]
+)
+def test_run_exits_by_how_the_trials_ended(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[TrialRecord], status: int
+) -> None:
+    fake_study(monkeypatch, finishing(*records))
+    found, out, err = call("run", "--output", tmp_path / "a")
+    assert found == status
+    assert "precsearch" in out and f"trial {records[0].number}: started" in err
+    found, out, err = call("run", "--output", tmp_path / "b", "--json")
+    told = json.loads(out)
+    assert found == status == told["exit_status"] and "chatter" in err
+
+
+def test_ctrl_c_says_how_to_go_on(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_study(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    fake_study(monkeypatch, run_study)
+    status, out, err = call("run", "--output", tmp_path / "my run")
+    assert status == 130 and out == ""
+    command = f"precsearch resume '{tmp_path}/my run'"
+    assert err == f"interrupted: everything done so far is kept; continue with `{command}`\n"
+    assert json.loads(call("run", "--json")[1])["exit_status"] == 130
+
+
+def test_errors_on_purpose_and_bugs(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Exception] = [DataError("digits are gone"), ZeroDivisionError("by 0")]
+
+    def run_study(*_: Any) -> None:
+        raise raised[0]
+
+    fake_study(monkeypatch, run_study)
+    assert call("run") == (1, "", "error: digits are gone\n")
+    raised.pop(0)
+    status, _, err = call("run")
+    assert (
+        status == 1
+        and "ZeroDivisionError: by 0" in err
+        and "PRECSEARCH_DEBUG=1" in err
+        and err.count("\n") == 1
+    )
+    monkeypatch.setenv("PRECSEARCH_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["run"])
+
+
+def test_a_finished_run_says_so(call: Any, made: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_study(monkeypatch, lambda experiment, run, observer: observer.study_started(4, run.records()))
+    status, out, _ = call("resume", made.path)
+    assert status == 0 and "finished already" in out and "fc1 3/4" in out
+
+
+def test_resume_takes_more_trials(call: Any, made: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    fake_study(monkeypatch, lambda experiment, run, observer: seen.append(experiment.study.n_trials))
+    call("resume", made.path, "--trials", "9")
+    assert seen == [9]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = TrialPlan(
+        model="mlp", parameters=4321, layers=TRIALS[0][1].layers, left_float={"norm": "no such layer"},
+        kind="average_bits", limit=3.0, cheapest={"weight": 2.0, "activation": 2.0},
+        dearest={"weight": 8.0, "activation": 8.0}, images={"train": 1000, "validation": 200, "test": 300},
+    )  # fmt: skip
+    fake_module(monkeypatch, "precsearch.trial", inspect_trial=lambda experiment: plan)
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = call("run", "--dry-run", "--trials", "7", "--set", "inner.pin.fc1=8")
+    assert status == 0 and list(tmp_path.iterdir()) == []
+    for text in (
+        "7 trials",
+        "4,321",
+        "1,000 train",
+        "pinned to 8",
+        "no such layer",
+        "8.00",
+        "norm",
+    ):
+        assert text in out
+    told = json.loads(call("run", "--dry-run", "--json")[1])
+    assert told["plan"]["parameters"] == 4321 and list(tmp_path.iterdir()) == []
+
+
+def test_constraints_that_nothing_keeps(call: Any, made: RunDirectory) -> None:
+    text = made.experiment.read_text().replace("study:", "study:\n  constraints: [{metric: bitops, max: 10}]")
+    made.experiment.write_text(text)
+    made.best.unlink()
+    assert call("list", made.path)[0] == 0
+    status, _, err = call("export", made.path)
+    assert status == 2 and "keeps the constraints" in err
+
+
+def test_a_pinned_record_survives(made: RunDirectory) -> None:
+    assert made.records()[0] == record(0, 0.91, 1_200_000, 2.0)
