@@ -17,7 +17,8 @@ from precsearch.experiment.places import Trail
 def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the word nearest to `word`, or nothing."""
     by_folded = {other.lower(): other for other in words}
-    near = difflib.get_close_matches(word.lower(), by_folded, n=1)
+    alike = 0.75 if "." in word else 0.6  # paths are alike by their heads alone
+    near = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=alike)
     return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
 
 

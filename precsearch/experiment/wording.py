@@ -42,7 +42,10 @@ def _finding(details: ErrorDetails, raw: Any) -> Finding:
     trail = _trail(location, raw)
     if kind == "extra_forbidden":
         keys = keys_at(trail[:-1], raw)
-        hint = nearest(str(trail[-1]), keys) or f"; the keys here are {', '.join(keys)}"
+        hint = (
+            nearest(str(trail[-1]), [key for key in keys if key not in _at(trail[:-1], raw)])
+            or f"; the keys here are {', '.join(keys)}"
+        )
         return Finding(trail, f"unknown key {trail[-1]!r}{hint}", at_key=True)
     if kind == "union_tag_invalid":
         trail = (*trail, details["ctx"]["discriminator"].strip("'"))
@@ -62,6 +65,12 @@ def _trail(location: tuple[str | int, ...], raw: Any) -> Trail:
         if inside:
             raw, trail = raw[part], (*trail, part)
     return trail
+
+
+def _at(trail: Trail, raw: Any) -> Any:
+    for part in trail:
+        raw = raw[part]
+    return raw
 
 
 def _name(trail: Trail) -> str:

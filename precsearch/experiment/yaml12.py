@@ -44,6 +44,13 @@ for _name, _pattern, _first in _CORE:
     _resolver = re.compile(f"(?:{_pattern})\\Z")
     _Loader.add_implicit_resolver(_TAG + _name, _resolver, _first)
     _Dumper.add_implicit_resolver(_TAG + _name, _resolver, _first)
+# line breaks that YAML would fold away are escaped, which takes double quotes
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        _TAG + "str", text, style=None if text.isprintable() else '"'
+    ),
+)
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(value))
 
 
@@ -220,7 +227,7 @@ _ADVICE: Final = (
 
 
 def _reworded(error: yaml.MarkedYAMLError, text: str) -> str:
-    problem = str(error.problem or error.context or "not YAML")
+    problem = ", ".join(str(part) for part in (error.context, error.problem) if part)
     mark = error.problem_mark or error.context_mark
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
