@@ -204,7 +204,7 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
     view = read_run(directory)
     print_summary(console(stderr=as_json), view, finished_before=observer.idle)
     if as_json:
-        _print_json({**view.to_dict(), "exit_status": view.exit_status})
+        _print_json({**view.to_dict(), "finished": True, "exit_status": view.exit_status})
     return view.exit_status
 
 

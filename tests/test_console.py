@@ -65,6 +65,19 @@ def test_duration(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1, "10 s"), (44, "40 s"), (56, "1 min"), (208, "3 min"), (7380, "2 h 03 min")]
+)
+def test_about(seconds: float, text: str) -> None:
+    assert words.about(seconds) == text
+
+
+def test_params_text() -> None:
+    params = {"inner.budget.limit": 3.5, "model.width": 8, "inner.width": 2}
+    assert words.params_text(params) == "budget.limit=3.5, model.width=8, width=2"
+    assert words.params_text(params, brief=True) == "limit=3.5, model.width=8, width=2"
+
+
 def test_bits_text() -> None:
     assert words.bits_text(words.bits_of(allocation([(4, 3), (None, 2)]).layers)) == "fc1 4/3  fc2 f/2"
     assert words.bits_text({"fc1": {"weight": 4}, "fc2": {}}) == "fc1 4  fc2 f"
@@ -107,7 +120,7 @@ def test_the_list_fits(tmp_path: Path, width: int) -> None:
     console = printed(width)
     print_list(console, read_run(make_run(tmp_path / "r")))
     assert max(map(len, text_of(console).splitlines())) <= width
-    assert "budget.limit=2.5" in text_of(console)
+    assert " limit=2.5" in text_of(console)
 
 
 def test_an_empty_run_can_be_printed(tmp_path: Path) -> None:
@@ -116,7 +129,8 @@ def test_an_empty_run_can_be_printed(tmp_path: Path) -> None:
     console = printed(80)
     print_list(console, read_run(run))
     print_summary(console, read_run(run), finished_before=True)
-    assert "0 of 20 trials" in text_of(console)
+    assert text_of(console).startswith("empty: 0 of 20 trials")
+    assert "finished already" in text_of(console)
 
 
 def test_bars_are_as_long_as_the_bits() -> None:

@@ -68,7 +68,7 @@ class PlainLines(Watch):
 
     def _left(self) -> str:
         seconds = self.seconds_left()
-        return f", about {words.duration(seconds)} left" if seconds is not None else ""
+        return f", about {words.about(seconds)} left" if seconds is not None else ""
 
 
 def progress_text(progress: Progress) -> str:

@@ -83,7 +83,7 @@ class LiveView(Watch):
             f", {states.count(state)} {state}" for state in ("pruned", "failed") if state in states
         ]
         seconds = self.seconds_left()
-        left = f", about {words.duration(seconds)} left" if seconds is not None else ""
+        left = f", about {words.about(seconds)} left" if seconds is not None else ""
         return Text.assemble(
             (f"{self.experiment.name} ", "bold"),
             ("█" * full, "cyan"), ("·" * (_CELLS - full), "dim"),

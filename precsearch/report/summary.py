@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from precsearch.results import TrialRecord
 
 
+_NOTES = (
+    "uniform and random keep the same limit; what they spend of it is in their rows",
+    "test: each network was measured once, when it was trained; nothing is chosen by it",
+    "every row is one training with one seed: small differences are chance",
+)
+
+
 def print_summary(console: Console, view: RunView, finished_before: bool = False) -> None:
     """The front beside its baselines, the best allocation, what failed, the files, what to type next."""
-    console.print(_outcome(view, finished_before))
+    # a grid may be walked in fewer trials than were asked for: a study that returned is finished
+    console.print(_outcome(view, words.count(len(view.trials), "trial")))
+    if finished_before:
+        console.print(Text("This run was finished already: nothing was trained. This is what it found."))
     _print_reasons(console, view)
     if view.front:
         _print_front(console, view)
@@ -29,7 +39,8 @@ def print_summary(console: Console, view: RunView, finished_before: bool = False
 
 def print_list(console: Console, view: RunView) -> None:
     """Every trial, then the front."""
-    console.print(_outcome(view, finished_before=False))
+    done, wanted = len(view.trials), words.count(view.experiment.study.n_trials, "trial")
+    console.print(_outcome(view, wanted if view.finished else f"{done} of {wanted}"))
     if view.trials:
         _print_block(console, tables.trials_table(view))
         console.print(Text("* on the front", style="dim"))
@@ -45,6 +56,8 @@ def _print_front(console: Console, view: RunView) -> None:
         rule = "best: the knee of the front" if len(view.experiment.study.objectives) > 1 else "best"
         legend = f"* {rule}; {legend}"
     console.print(Text(legend, style="dim"))
+    for note in _NOTES:
+        console.print(Text(note, style="dim"))
     _print_block(console, tables.bits_table(tables.member_allocations(view.front)))
     if view.best is not None and view.best.allocation is not None:
         console.print()
@@ -56,17 +69,14 @@ def _print_block(console: Console, block: Table) -> None:
     console.print(Padding(block, (1, 0, 0, 0), expand=False))
 
 
-def _outcome(view: RunView, finished_before: bool) -> Text:
+def _outcome(view: RunView, trials: str) -> Text:
     counts = view.counts
     parts = [f"{counts['complete']} complete"]
     parts += [f"{counts[state]} {state}" for state in ("pruned", "failed") if counts[state]]
-    done, wanted = len(view.trials), view.experiment.study.n_trials
-    trials = words.count(done, "trial") if done >= wanted else f"{done} of {words.count(wanted, 'trial')}"
     seconds = sum(record.seconds for record in view.trials + view.baselines)
-    line = f"{view.experiment.name}: {trials}, {', '.join(parts)}, {words.duration(seconds)} of training"
-    if finished_before:
-        line += "\nThis run was finished already: nothing was trained. This is what it found."
-    return Text(line)
+    return Text(
+        f"{view.experiment.name}: {trials}, {', '.join(parts)}, {words.duration(seconds)} of training"
+    )
 
 
 def _print_reasons(console: Console, view: RunView) -> None:

@@ -94,7 +94,7 @@ def trials_table(view: RunView) -> Table:
             *(words.metric_text(metric, record.metrics.get(metric)) for metric in metrics),
             words.average_bits(record.metrics),
             words.duration(record.seconds),
-            Text(words.params_text(record.params)),
+            Text(words.params_text(record.params, brief=True)),
         )
     return made
 

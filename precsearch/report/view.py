@@ -54,6 +54,11 @@ class RunView:
         return {state: found[state] for state in ("complete", "pruned", "failed")}
 
     @property
+    def finished(self) -> bool:
+        """Whether every trial that was asked for has ended."""
+        return len(self.trials) >= self.experiment.study.n_trials
+
+    @property
     def exit_status(self) -> int:
         """0 done, 1 no trial completed, 3 done but trials failed; baselines are told, but do not count."""
         if not self.counts["complete"]:
@@ -63,7 +68,7 @@ class RunView:
     def to_dict(self) -> dict[str, Any]:
         """The view as one JSON object; `precsearch list --json` prints it.
 
-        Keys: ``run``, ``name``, ``objectives``, ``n_trials``, ``finished`` (no trial is left to do),
+        Keys: ``run``, ``name``, ``objectives``, ``n_trials``, ``finished`` (every trial asked for has ended),
         ``counts`` (by state), ``seconds``, ``best`` (trial number or null), ``front`` (a list of ``trial``,
         ``params``, ``limit``, ``metrics``, ``allocation`` and ``baselines`` by kind), ``trials`` and
         ``baselines`` (every `TrialRecord`).
@@ -73,7 +78,7 @@ class RunView:
             "name": self.experiment.name,
             "objectives": [each.model_dump() for each in self.experiment.study.objectives],
             "n_trials": self.experiment.study.n_trials,
-            "finished": len(self.trials) >= self.experiment.study.n_trials,
+            "finished": self.finished,
             "counts": self.counts,
             "seconds": sum(record.seconds for record in self.trials + self.baselines),
             "best": self.best.record.number if self.best else None,

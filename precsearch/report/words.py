@@ -24,6 +24,13 @@ _MINUTE, _HOUR = 60, 3600
 _KILO = 1000.0
 
 
+def about(seconds: float) -> str:
+    """An estimate, no finer than it deserves: `40 s`, `3 min` or `2 h 03 min`."""
+    if seconds < _MINUTE - 5:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    return duration(seconds) if seconds >= _HOUR else f"{round(seconds / _MINUTE)} min"
+
+
 def metric_header(metric: str) -> str:
     """Column header of `metric`: short, with its unit where the cells do not carry it."""
     if metric in _HEADERS:
@@ -98,9 +105,19 @@ def allocation_average_bits(allocation: Allocation | None, metrics: Mapping[str,
     return average_bits(allocation.cost.average_bits if allocation is not None else metrics)
 
 
-def params_text(params: Mapping[str, Any]) -> str:
-    """`budget.limit=3.5, temperature.start=2`: what the outer search chose, without the common `inner.`."""
-    return ", ".join(f"{path.removeprefix('inner.')}={_value(value)}" for path, value in params.items())
+def params_text(params: Mapping[str, Any], brief: bool = False) -> str:
+    """What the outer search chose: `budget.limit=3.5, temperature.start=2`, without the common `inner.`.
+
+    Args:
+        params: dotted path -> value.
+        brief: only the last word of each path, where no other path ends with it: `limit=3.5, start=2`.
+    """
+    ends = [path.rpartition(".")[2] for path in params]
+    names = [
+        end if brief and ends.count(end) == 1 else path.removeprefix("inner.")
+        for path, end in zip(params, ends, strict=True)
+    ]
+    return ", ".join(f"{name}={_value(value)}" for name, value in zip(names, params.values(), strict=True))
 
 
 def _value(value: Any) -> str:
