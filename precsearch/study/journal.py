@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from precsearch.errors import RunDirectoryError
@@ -26,6 +29,42 @@ def quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+class DriverBackend(BaseJournalBackend):
+    """Optuna's journal file, flushed to the disk when a trial ends instead of at every line.
+
+    A killed process loses no line either way. After a power cut the journal ends at a trial's end or later,
+    and what was drawn since is drawn again as it was. Ten flushes less make a trial several times cheaper to
+    drive.
+
+    Args:
+        path: of the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # An "open" lock: a symlink would point relative to the run directory. It is only there
+        # for optuna-dashboard, which may write notes.
+        self._lock = JournalFileOpenLock(str(path))
+        self._file = JournalFileBackend(str(path), lock_obj=self._lock)
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """The lines from a number on."""
+        return self._file.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines at the end."""
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._lock.acquire()
+        try:
+            with self._path.open("ab") as file:
+                file.write(text.encode())
+                file.flush()
+                if any("state" in log for log in logs):
+                    os.fsync(file.fileno())
+        finally:
+            self._lock.release()
 
 
 class StudyJournal:
@@ -46,10 +85,7 @@ class StudyJournal:
     ) -> None:
         _repair(path)
         try:
-            # An "open" lock: a symlink's target would be looked up relative to the run directory. It is only
-            # there for optuna-dashboard, which may write notes.
-            backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
-            self._storage = JournalStorage(backend)
+            self._storage = JournalStorage(DriverBackend(path))
         except (ValueError, KeyError, OSError) as error:
             raise RunDirectoryError(
                 f"cannot read the study's journal {path}: {error}; something other than a killed run "

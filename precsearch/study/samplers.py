@@ -1,8 +1,8 @@
 """Optuna's samplers, made repeatable: a draw is a function of the study's seed, the trial and its history.
 
 Optuna's samplers carry a random stream from draw to draw, so a study that was killed and continued draws
-other values than one that ran through, and seeding again repeats the first points. Here each phase of each
-trial gets a fresh sampler with its own derived seed. A trial that was killed between two parameters gets the
+other values than one that ran through, and seeding again repeats the first points. Here each draw of each
+trial asks a fresh sampler with a seed of its own. A trial that was killed between two parameters gets the
 same remaining ones, and neither a resume nor the order in which trials end shifts a stream.
 """
 
@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import optuna
@@ -21,7 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from precsearch.errors import ConfigurationError
-from precsearch.experiment import Experiment, SamplerSettings
+from precsearch.experiment import Experiment
 from precsearch.space import Dimension, grid, suggest
 from precsearch.study.arguments import build
 from precsearch.study.seeds import derive_seed
@@ -88,21 +89,12 @@ def make_sampler(experiment: Experiment) -> BaseSampler:
     def fresh(seed: int) -> BaseSampler:
         return kind.make(seed=seed, **arguments)
 
-    allowed = (*kind.arguments, "seed")
-    build("study.sampler", settings.name, kind.make, {**arguments, "seed": 0}, allowed)
-    _refuse_seed(settings)
+    build("study.sampler", settings.name, partial(kind.make, seed=0), arguments, kind.arguments)
     return RepeatableSampler(fresh, seed)
 
 
-def _refuse_seed(settings: SamplerSettings) -> None:
-    if "seed" in (settings.model_extra or {}):
-        raise ConfigurationError(
-            "study.sampler: `seed` derives from `study.seed`, but got one of its own; drop it"
-        )
-
-
 class RepeatableSampler(BaseSampler):
-    """Asks a fresh sampler at every phase of a trial.
+    """Asks a fresh sampler for every draw of a trial.
 
     Args:
         fresh: seed -> sampler.
@@ -112,19 +104,20 @@ class RepeatableSampler(BaseSampler):
     def __init__(self, fresh: Callable[[int], BaseSampler], seed: int) -> None:
         self._fresh = fresh
         self._seed = seed
+        self._steady = fresh(0)  # for what draws nothing: making a sampler takes a third of a millisecond
 
-    def _of(self, trial: FrozenTrial, phase: str) -> BaseSampler:
-        return self._fresh(derive_seed(self._seed, trial.number, phase))
+    def _of(self, trial: FrozenTrial, draw: str) -> BaseSampler:
+        return self._fresh(derive_seed(self._seed, trial.number, draw))
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Prepare a trial; done again when it is continued."""
-        self._of(trial, "before").before_trial(study, trial)
+        self._steady.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The parameters that are drawn together."""
-        return self._of(trial, "relative").infer_relative_search_space(study, trial)
+        return self._steady.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -145,7 +138,7 @@ class RepeatableSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Let the sampler note how a trial ended."""
-        self._of(trial, "after").after_trial(study, trial, state, values)
+        self._steady.after_trial(study, trial, state, values)
 
 
 class GridSampler(BaseSampler):

@@ -45,12 +45,14 @@ class LiveTrial:
         self._trial = trial
         self._journal = journal
         self._study = study
-        self._shown = set(journal.trials()[trial.number].intermediate_values)
+        self._shown: set[int] | None = None  # of several objectives Optuna takes no reports
+        if len(study.objectives) == 1:
+            self._shown = set(journal.trials()[trial.number].intermediate_values)
 
     def show(self, progress: Progress) -> None:
-        """Give optuna-dashboard its curves: Optuna takes reports of single objectives only."""
+        """Give optuna-dashboard its curves."""
         value = progress.metrics.get(self._study.objectives[0].metric)
-        if len(self._study.objectives) == 1 and value is not None and progress.step not in self._shown:
+        if self._shown is not None and value is not None and progress.step not in self._shown:
             self._shown.add(progress.step)
             self._trial.report(value, progress.step)
 

@@ -62,6 +62,7 @@ class StudyTrials:
         self._live: dict[int, LiveTrial] = {}
         self._unfinished: deque[int] = deque()
         self._lost: deque[FrozenTrial] = deque()
+        self._asked = 0
         self._n_trials = experiment.study.n_trials
         sampler = journal.study.sampler
         if isinstance(sampler, GridSampler):
@@ -73,6 +74,7 @@ class StudyTrials:
             self._journal.study.enqueue_trial(point)  # all of them, or those that a kill left out
         for frozen in self._journal.trials():
             record = read_record(self._directory.trial(frozen.number))
+            self._asked += frozen.state != TrialState.WAITING
             if frozen.state.is_finished():
                 self._take_up(frozen, record)
             elif frozen.state == TrialState.RUNNING and record is not None:
@@ -143,8 +145,10 @@ class StudyTrials:
     def _next_trial(self) -> Trial | None:
         if self._unfinished:
             return self._journal.live(self._unfinished.popleft())
-        asked = self._journal.trials(TrialState.RUNNING, *STATES.values())
-        return self._journal.study.ask() if len(asked) < self._n_trials else None
+        if self._asked >= self._n_trials:
+            return None
+        self._asked += 1
+        return self._journal.study.ask()
 
     def _job(self, number: int, params: dict[str, Any], reason: str | None) -> tuple[Job, Outcome | None]:
         """The job of a trial, and how it ended where that is known before it begins."""
