@@ -197,4 +197,6 @@ class StudyTrials:
         self._clear(frozen.number)
 
     def _clear(self, number: int) -> None:
-        shutil.rmtree(self._directory.trial(number) / "checkpoint", ignore_errors=True)
+        checkpoint = self._directory.trial(number) / "checkpoint"
+        if checkpoint.is_dir():
+            shutil.rmtree(checkpoint, ignore_errors=True)
