@@ -73,9 +73,7 @@ def run(
     ] = None,
     trials: Trials = None,
     executor: Annotated[str | None, typer.Option(help="Who runs the trials: inprocess.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan; train and write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; train and write nothing.")] = False,
     as_json: Json = False,
 ) -> int:
     """Search: train the trials of a study and keep its front. Continues an unfinished run directory."""
@@ -127,9 +125,7 @@ def export(
     *,
     path: RunPath,
     trial: Annotated[int | None, typer.Option(help="The allocation of this trial.")] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="The best one whose budget limit is at most this.")
-    ] = None,
+    budget: Annotated[float | None, typer.Option(help="The best one whose budget limit is at most this.")] = None,
     knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
     format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,
@@ -159,9 +155,7 @@ def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     from precsearch.files import write_text
 
     if file.exists():
-        raise ConfigurationError(
-            f"`init` writes new files only, but {file} exists; name another, or remove it"
-        )
+        raise ConfigurationError(f"`init` writes new files only, but {file} exists; name another, or remove it")
     write_text(file, bundled("digits.yaml").read_text(encoding="utf-8"))
     typer.echo(f"wrote {file}; next: precsearch run {shlex.quote(str(file))}", err=True)
     return 0
@@ -226,9 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # nothing given is a usage error that the help answers
-        status = app(given or ["--help"], standalone_mode=False, prog_name="precsearch") or (
-            0 if given else 2
-        )
+        status = app(given or ["--help"], standalone_mode=False, prog_name="precsearch") or (0 if given else 2)
     except Exception as error:
         message, status = complaint(error)
         label = "interrupted" if isinstance(error, InterruptedRunError) else "error"

@@ -144,9 +144,7 @@ def _accepted(
                 f"which accepts {', '.join(own) or 'none'}{nearest(key, own)}"
             )
     arguments = {**{key: value for key, value in offered.items() if key in named}, **given}
-    missing = [
-        name for name, known in named.items() if known.default is known.empty and name not in arguments
-    ]
+    missing = [name for name, known in named.items() if known.default is known.empty and name not in arguments]
     if missing:
         keys = ", ".join(f"`{section}.{name}`" for name in missing)
         raise error(f"{path!r} needs the argument {', '.join(missing)}: give {keys}")
@@ -164,9 +162,7 @@ def _split(path: str) -> tuple[str, str]:
         hint = ""
     parts = [*module.split("."), *name.split(".")]
     if hint or not all(part.isidentifier() for part in parts):
-        raise ConfigurationError(
-            f"an import path `package.module:function` must hold, but got {path!r}{hint}"
-        )
+        raise ConfigurationError(f"an import path `package.module:function` must hold, but got {path!r}{hint}")
     return module, name
 
 

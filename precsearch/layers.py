@@ -182,8 +182,7 @@ def _refuse_shared_weights(found: dict[str, nn.Module]) -> None:
         first = owners.setdefault(id(module.weight), name)
         if first != name:
             raise ModelError(
-                f"every layer must own its weight, but {first!r} and {name!r} share one; "
-                "give one of them its own copy"
+                f"every layer must own its weight, but {first!r} and {name!r} share one; give one of them its own copy"
             )
 
 

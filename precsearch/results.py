@@ -217,9 +217,7 @@ def read_record(directory: Path) -> TrialRecord | None:
         return None
     except (OSError, json.JSONDecodeError, ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise RunDirectoryError(
-            f"cannot read {path}: {first}; delete the file to train that trial again"
-        ) from None
+        raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to train that trial again") from None
 
 
 def _records(folder: Path) -> list[TrialRecord]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from precsearch.allocation import Allocation, ModelIdentity
-from precsearch.conversion import Conversion, apply_allocation, describe_layers, install
+from precsearch.conversion import Conversion, apply_allocation, describe_layers, install, quantizers_of
 from precsearch.errors import BudgetError, ConfigurationError
 from precsearch.layers import take_inventory
 from precsearch.precision.budgets import Budget, cost_of, use_of
@@ -33,7 +33,7 @@ class SearchableModel(nn.Module):
         example_input: a batch as the model takes it, [B, ...]; run once, without gradients.
         bits: candidate bit-widths, ascending, 1 to 16.
         targets: what is quantized and searched: ``weight``, ``activation``.
-        quantizer: grid of the weights, ``symmetric`` or ``dorefa``.
+        quantizer: grid of the weights, ``dorefa`` or ``symmetric``.
         scale: rule that sets the range of each bit-width, ``l2`` or ``max``.
         granularity: one weight scale a ``tensor`` or an output ``channel``.
         sampler: how allocations are drawn; see `precsearch.precision.samplers`.
@@ -60,7 +60,7 @@ class SearchableModel(nn.Module):
         *,
         bits: Sequence[int] = (2, 3, 4, 6, 8),
         targets: Sequence[str] = ("weight", "activation"),
-        quantizer: str = "symmetric",
+        quantizer: str = "dorefa",
         scale: str = "l2",
         granularity: str = "tensor",
         sampler: str = "perturb-and-map",
@@ -82,9 +82,7 @@ class SearchableModel(nn.Module):
         self.conversion = Conversion.make(
             inventory, bits, targets, quantizer, scale, granularity, pin or {}, allocation
         )
-        self.plan = make_plan(
-            budget, self.conversion.choices(), self.conversion.bits, inventory.float_elements
-        )
+        self.plan = make_plan(budget, self.conversion.choices(), self.conversion.bits, inventory.float_elements)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
@@ -106,7 +104,7 @@ class SearchableModel(nn.Module):
     def quantizers(self) -> list[Quantizer]:
         """The searched quantizers, in the order of the problem's slots."""
         return [
-            self.conversion.quantizer_of(self.model, layer, target)
+            quantizers_of(self.model.get_submodule(layer))[target]
             for slot in self.plan.problem.slots
             for layer, target in slot.members
         ]
@@ -124,9 +122,7 @@ class SearchableModel(nn.Module):
         self._settled = None
         drawn = self.sampler.draw(self.temperature)
         for s, quantizer in enumerate(self.quantizers):
-            quantizer.choose(
-                int(drawn.candidates[s]), None if drawn.relaxed_SK is None else drawn.relaxed_SK[s]
-            )
+            quantizer.choose(int(drawn.candidates[s]), None if drawn.relaxed_SK is None else drawn.relaxed_SK[s])
 
     def settle(self) -> None:
         """Set every layer to the allocation that the search would end with now."""
@@ -144,7 +140,7 @@ class SearchableModel(nn.Module):
             if isinstance(module, Quantizer):
                 module.enabled = on
 
-    def parameter_groups(self, lr: float, logits_lr: float = 0.05, **settings: Any) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, logits_lr: float = 0.03, **settings: Any) -> list[dict[str, Any]]:
         """Groups for any torch optimizer: the weights with `lr` and `settings`, the logits with `logits_lr`."""
         groups = [{"params": list(self.model.parameters()), "lr": lr, **settings}]
         logits = list(self.sampler.parameters())
@@ -169,9 +165,7 @@ class SearchableModel(nn.Module):
         priced = self.conversion.priced(layers)
         elements = self.conversion.inventory.float_elements
         return Allocation(
-            model=ModelIdentity(
-                name=type(self.model).__name__, fingerprint=self.conversion.inventory.fingerprint
-            ),
+            model=ModelIdentity(name=type(self.model).__name__, fingerprint=self.conversion.inventory.fingerprint),
             budget=use_of(self.budget, priced, elements, self.plan.scopes),
             layers=layers,
             cost=cost_of(priced, elements),

@@ -121,9 +121,7 @@ def _candidates(
     return sorted(measured, key=lambda record: record.number)
 
 
-def _to_minimize(
-    records: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]
-) -> NDArray[np.float64]:
+def _to_minimize(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]) -> NDArray[np.float64]:
     """Trials x objectives, turned so that smaller is better."""
     signs = [-1.0 if objective.direction == "maximize" else 1.0 for objective in objectives]
     rows = [[record.metrics[objective.metric] for objective in objectives] for record in records]

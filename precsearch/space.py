@@ -40,8 +40,7 @@ class _Dimension(BaseModel):
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Whether the dimensions named in `when` were searched and have one of the values listed."""
         return all(
-            path in chosen and any(_same(chosen[path], value) for value in values)
-            for path, values in self.when.items()
+            path in chosen and any(_same(chosen[path], value) for value in values) for path, values in self.when.items()
         )
 
 

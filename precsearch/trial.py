@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,11 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         ConfigurationError, DataError: when the experiment cannot be run at all.
     """
     started = time.monotonic()
-    with torch.random.fork_rng(devices=[]):
+    with _threads(experiment.executor.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(session.seed)
         training = _Training(experiment, session)
         allocation, model = training.run()
-    metrics = _evaluate(model, training.data, allocation)
+        metrics = _evaluate(model, training.data, allocation)
     provenance = {"seed": session.seed, "data": training.data.name, "data_checksum": training.data.checksum}
     allocation = allocation.with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
@@ -202,6 +204,16 @@ class _Training:
         torch.random.set_rng_state(state["rng"])
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
     inner = experiment.inner
     allocation = inner.allocation
@@ -244,6 +256,5 @@ def _average_bits(allocation: Allocation) -> dict[str, float]:
 
 def _bits_by_layer(allocation: Allocation) -> dict[str, dict[str, int]]:
     return {
-        layer.name: {t: p.bits for t, p in layer.targets.items() if p.bits is not None}
-        for layer in allocation.layers
+        layer.name: {t: p.bits for t, p in layer.targets.items() if p.bits is not None} for layer in allocation.layers
     }

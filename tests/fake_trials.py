@@ -33,9 +33,7 @@ def experiment(study: str = "n_trials: 3", space: str = SPACE, more: str = "") -
 def score(experiment: Experiment) -> float:
     inner = experiment.inner
     assert not isinstance(inner.budget.limit, dict)
-    return (
-        1.0 - 1.0 / inner.budget.limit - 0.1 * inner.regularization.strength - 0.01 * inner.temperature.start
-    )
+    return 1.0 - 1.0 / inner.budget.limit - 0.1 * inner.regularization.strength - 0.01 * inner.temperature.start
 
 
 def run_trial(experiment: Experiment, session: Session) -> TrialResult:
@@ -125,9 +123,7 @@ def left_behind(path: Path) -> dict[str, Any]:
         )
         for trial in open_study(directory).trials
     ]  # fmt: skip
-    records = [
-        record.model_copy(update={"seconds": 0.0}) for record in directory.records() + directory.baselines()
-    ]
+    records = [record.model_copy(update={"seconds": 0.0}) for record in directory.records() + directory.baselines()]
     return {
         "trials": trials,
         "records": records,

@@ -37,8 +37,7 @@ def allocation(bits: list[tuple[int | None, int | None]], trial: int = 0) -> All
         for index, (weight, activation) in enumerate(bits, start=1)
     )
     means = {
-        target: sum(layer.bits(target) or 32 for layer in layers) / len(layers)
-        for target in ("weight", "activation")
+        target: sum(layer.bits(target) or 32 for layer in layers) / len(layers) for target in ("weight", "activation")
     }
     return Allocation(
         model=ModelIdentity(name="mlp", fingerprint="0" * 16),
@@ -49,9 +48,7 @@ def allocation(bits: list[tuple[int | None, int | None]], trial: int = 0) -> All
     )
 
 
-def record(
-    number: int, accuracy: float, bitops: float, limit: float, baseline: str | None = None
-) -> TrialRecord:
+def record(number: int, accuracy: float, bitops: float, limit: float, baseline: str | None = None) -> TrialRecord:
     return TrialRecord(
         number=number,
         state="complete",
@@ -91,9 +88,7 @@ def make_run(path: Path, last: TrialRecord | None = PRUNED) -> RunDirectory:
         run.write_record(run.trial(made.number), made)
         found.to_json(run.trial(made.number) / "allocation.json")
         for kind, loss in (("uniform", 0.01), ("random", 0.05)):
-            beside = record(
-                made.number, made.metrics["validation_accuracy"] - loss, made.metrics["bitops"], 2.0, kind
-            )
+            beside = record(made.number, made.metrics["validation_accuracy"] - loss, made.metrics["bitops"], 2.0, kind)
             run.write_record(run.baseline(made.number, kind), beside)
             found.to_json(run.baseline(made.number, kind) / "allocation.json")
     if last is not None:
@@ -103,9 +98,7 @@ def make_run(path: Path, last: TrialRecord | None = PRUNED) -> RunDirectory:
         kind: {"metrics": {"test_accuracy": accuracy}, "allocation": None}
         for kind, accuracy in (("uniform", 0.931), ("random", 0.911))
     }
-    front = [
-        {"trial": made.number, "metrics": {"test_accuracy": 0.941}, "baselines": tested} for made, _ in TRIALS
-    ]
+    front = [{"trial": made.number, "metrics": {"test_accuracy": 0.941}, "baselines": tested} for made, _ in TRIALS]
     document = {"format": "precsearch-pareto", "version": 1, "objectives": [], "best": 1, "front": front}
     run.pareto.write_text(json.dumps(document))
     return run

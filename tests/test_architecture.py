@@ -58,12 +58,7 @@ def test_imports_come_from_lines_above(name: str) -> None:
 
 def test_no_cycles() -> None:
     graph = {
-        name: {
-            found
-            for node in at_top(tree)
-            for found in map(module, imported(node))
-            if found not in {None, name}
-        }
+        name: {found for node in at_top(tree) for found in map(module, imported(node)) if found not in {None, name}}
         for name, tree in TREES.items()
     }
     TopologicalSorter(graph).prepare()

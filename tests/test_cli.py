@@ -55,9 +55,7 @@ def finishing(*records: TrialRecord) -> Any:
     def run_study(experiment: Any, directory: RunDirectory, observer: Any) -> None:
         print("a library's chatter")
         directory.path.mkdir(parents=True, exist_ok=True)
-        directory.experiment.write_text(
-            f"version: 1\nname: {experiment.name}\nstudy: {{n_trials: {len(records)}}}\n"
-        )
+        directory.experiment.write_text(f"version: 1\nname: {experiment.name}\nstudy: {{n_trials: {len(records)}}}\n")
         observer.study_started(len(records), [])
         for each in records:
             observer.trial_started(each.number, each.params, False, each.baseline)
@@ -71,10 +69,7 @@ def test_the_commands_and_flags_are_these() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     found = {
         name: {
-            option
-            for parameter in command.params
-            if parameter.param_type_name == "option"
-            for option in parameter.opts
+            option for parameter in command.params if parameter.param_type_name == "option" for option in parameter.opts
         }
         for name, command in commands.items()
     }
@@ -205,9 +200,7 @@ def test_not_a_run_directory(call: Any, tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("records", "status"), [([TRIALS[0][0]], 0), ([TRIALS[0][0], FAILED], 3), ([FAILED], 1)]
-)
+@pytest.mark.parametrize(("records", "status"), [([TRIALS[0][0]], 0), ([TRIALS[0][0], FAILED], 3), ([FAILED], 1)])
 def test_run_exits_by_how_the_trials_ended(
     call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[TrialRecord], status: int
 ) -> None:
@@ -242,12 +235,7 @@ def test_errors_on_purpose_and_bugs(call: Any, monkeypatch: pytest.MonkeyPatch) 
     assert call("run") == (1, "", "error: digits are gone\n")
     raised.pop(0)
     status, _, err = call("run")
-    assert (
-        status == 1
-        and "ZeroDivisionError: by 0" in err
-        and "PRECSEARCH_DEBUG=1" in err
-        and err.count("\n") == 1
-    )
+    assert status == 1 and "ZeroDivisionError: by 0" in err and "PRECSEARCH_DEBUG=1" in err and err.count("\n") == 1
     monkeypatch.setenv("PRECSEARCH_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         main(["run"])
@@ -266,9 +254,7 @@ def test_resume_takes_more_trials(call: Any, made: RunDirectory, monkeypatch: py
     assert seen == [9]
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(
-    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = TrialPlan(
         model="mlp", parameters=4321, layers=TRIALS[0][1].layers, left_float={"norm": "no such layer"},
         kind="average_bits", limit=3.0, cheapest={"weight": 2.0, "activation": 2.0},

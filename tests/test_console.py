@@ -152,9 +152,7 @@ def drive(observer: PlainLines | LiveView) -> None:
     with observer:
         observer.study_started(4, [TRIALS[0][0]])
         observer.trial_started(1, found.params, True, None)
-        for step, (phase, epoch) in enumerate(
-            [("warmup", 1), ("search", 1), ("search", 2), ("finetune", 1)], 1
-        ):
+        for step, (phase, epoch) in enumerate([("warmup", 1), ("search", 1), ("search", 2), ("finetune", 1)], 1):
             observer.trial_progressed(1, progress(phase, epoch, step), None)
         observer.trial_finished(found, [TRIALS[0][0], found])
         observer.trial_started(3, {}, False, None)

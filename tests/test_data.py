@@ -132,9 +132,7 @@ class TestDigits:
 
     def test_parts_are_disjoint(self):
         data = load_data(DataSettings())
-        parts = [
-            {x.numpy().tobytes() for x in split.inputs} for split in (data.train, data.validation, data.test)
-        ]
+        parts = [{x.numpy().tobytes() for x in split.inputs} for split in (data.train, data.validation, data.test)]
         assert not any(one & other for one, other in itertools.combinations(parts, 2))
 
     def test_same_object_and_shared_memory(self, tmp_path, monkeypatch):

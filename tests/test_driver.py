@@ -73,9 +73,7 @@ def test_two_runs_are_the_same_and_another_seed_is_not(tmp_path: Path) -> None:
     left = [
         left_behind(tmp_path / name)
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
-        if run_study(
-            experiment(f"n_trials: 3, seed: {seed}"), RunDirectory(tmp_path / name), Watcher(), run_trial
-        )
+        if run_study(experiment(f"n_trials: 3, seed: {seed}"), RunDirectory(tmp_path / name), Watcher(), run_trial)
     ]
     assert left[0] == left[1] != left[2]
 
@@ -136,9 +134,7 @@ def test_a_trial_that_raises_fails_alone(tmp_path: Path, error: Exception) -> No
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("bad"), DataError("gone"), RunDirectoryError("full")])
-def test_what_every_trial_would_raise_ends_the_study_and_stays_resumable(
-    tmp_path: Path, error: Exception
-) -> None:
+def test_what_every_trial_would_raise_ends_the_study_and_stays_resumable(tmp_path: Path, error: Exception) -> None:
     document, directory = experiment("n_trials: 3, baselines: []"), RunDirectory(tmp_path)
     with pytest.raises(type(error), match=str(error)):
         run_study(document, directory, Watcher(), failing(error))
@@ -148,9 +144,7 @@ def test_what_every_trial_would_raise_ends_the_study_and_stays_resumable(
 
 def test_a_budget_that_is_not_searched_ends_the_study(tmp_path: Path) -> None:
     with pytest.raises(BudgetError):
-        run_study(
-            experiment("n_trials: 2", ""), RunDirectory(tmp_path), Watcher(), failing(BudgetError("no"), 0)
-        )
+        run_study(experiment("n_trials: 2", ""), RunDirectory(tmp_path), Watcher(), failing(BudgetError("no"), 0))
 
 
 def test_a_trial_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
@@ -186,9 +180,7 @@ def test_an_objective_that_is_not_finite_fails_the_trial(tmp_path: Path, value: 
 
 def test_an_objective_that_no_trial_measures_is_an_error(tmp_path: Path) -> None:
     document = experiment("objectives: [{metric: generalization_gap, direction: minimize}]")
-    with pytest.raises(
-        ConfigurationError, match="'generalization_gap'; this one measures bitops, model_size"
-    ):
+    with pytest.raises(ConfigurationError, match="'generalization_gap'; this one measures bitops, model_size"):
         run_study(document, RunDirectory(tmp_path), Watcher(), run_trial)
 
 
@@ -228,9 +220,7 @@ space:
   inner.temperature.start:
     {type: categorical, choices: [1.0, 2.0, 3.0], when: {inner.temperature.schedule: [linear]}}
 """
-    study = (
-        "n_trials: 99, baselines: [], sampler: {name: grid}, enqueue: [{inner.temperature.schedule: linear}]"
-    )
+    study = "n_trials: 99, baselines: [], sampler: {name: grid}, enqueue: [{inner.temperature.schedule: linear}]"
     directory = RunDirectory(tmp_path)
     assert run_study(experiment(study, space), directory, Watcher(), run_trial).complete == 5
     points = [tuple(sorted(record.params.items())) for record in directory.records()]
@@ -299,9 +289,7 @@ def test_a_journal_that_was_damaged_is_said_so(tmp_path: Path) -> None:
         run_study(document, directory, Watcher(), run_trial)
 
 
-def test_optuna_is_quiet_meanwhile_and_as_before_afterwards(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_optuna_is_quiet_meanwhile_and_as_before_afterwards(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = optuna.logging.get_verbosity()
     run_study(experiment("n_trials: 1"), RunDirectory(tmp_path), Watcher(), run_trial)
     assert capfd.readouterr() == ("", "")

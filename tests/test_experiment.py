@@ -212,7 +212,5 @@ def test_fingerprint_tells_experiments_apart(override: str) -> None:
 
 def test_fingerprint_does_not_depend_on_how_the_file_is_written() -> None:
     one = load_experiment_text("model: {b: 1, a: 2}\ninner: {budget: {limit: 3}}\nname: n")
-    two = load_experiment_text(
-        "name: n # same\ninner: {budget: {limit: 3.0}}\nmodel: {a: 2, b: 1}\nstudy: {}"
-    )
+    two = load_experiment_text("name: n # same\ninner: {budget: {limit: 3.0}}\nmodel: {a: 2, b: 1}\nstudy: {}")
     assert fingerprint(one) == fingerprint(two)

@@ -151,9 +151,7 @@ class TestCallOwn:
 class TestNames:
     def test_registered(self):
         assert registered("mnist", {"mnist": 1}, "data.name") == "mnist"
-        with pytest.raises(
-            ConfigurationError, match=r"one of digits, mnist, .* got 'mnits'; nearest: 'mnist'"
-        ):
+        with pytest.raises(ConfigurationError, match=r"one of digits, mnist, .* got 'mnits'; nearest: 'mnist'"):
             registered("mnits", ["mnist", "digits"], "data.name")
         with pytest.raises(ConfigurationError, match=r"did you mean 'torchvision.models:resnet18'"):
             registered("torchvision.models.resnet18", ["mlp"], "model.name")

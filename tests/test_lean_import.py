@@ -15,12 +15,8 @@ HEAVY = {"torch", "optuna", "ray", "torchvision", "matplotlib", "sklearn", "scip
 
 def loaded(code: str) -> set[str]:
     """Top-level modules loaded by `code` in a fresh interpreter."""
-    script = (
-        f"{code}\nimport sys, json\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
+    script = f"{code}\nimport sys, json\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

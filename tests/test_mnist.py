@@ -38,9 +38,7 @@ def unreachable(monkeypatch):
 
 
 def load(root, download=False, validation=10, **keys):
-    return load_data(
-        DataSettings(name="mnist", root=str(root), download=download, validation=validation, **keys)
-    )
+    return load_data(DataSettings(name="mnist", root=str(root), download=download, validation=validation, **keys))
 
 
 def test_reads_idx_files(folder, capsys):
@@ -184,9 +182,7 @@ def test_unreadable(folder):
         raw.chmod(0o755)
 
 
-@pytest.mark.skipif(
-    "PRECSEARCH_DATA" not in os.environ, reason="PRECSEARCH_DATA, a folder with MNIST, is unset"
-)
+@pytest.mark.skipif("PRECSEARCH_DATA" not in os.environ, reason="PRECSEARCH_DATA, a folder with MNIST, is unset")
 class TestReal:
     root = os.environ.get("PRECSEARCH_DATA", "")
 

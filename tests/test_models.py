@@ -75,9 +75,7 @@ class TestLeNet5:
         model = lenet5((1, side, side), 10)
         assert sum(p.numel() for p in model.parameters()) == 61_706
 
-    @pytest.mark.parametrize(
-        ("width", "maps"), [(1, (6, 16)), (0.5, (3, 8)), (2.0, (12, 32)), (0.01, (1, 1))]
-    )
+    @pytest.mark.parametrize(("width", "maps"), [(1, (6, 16)), (0.5, (3, 8)), (2.0, (12, 32)), (0.01, (1, 1))])
     def test_width(self, width, maps):
         model = lenet5((1, 28, 28), 10, width)
         assert (model.conv1.out_channels, model.conv2.out_channels) == maps

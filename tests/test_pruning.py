@@ -39,9 +39,7 @@ def test_low_bit_trials_are_not_pruned_by_high_bit_ones(tmp_path: Path) -> None:
     together = pruned_limits(tmp_path / "one", ", bands: 1")
     apart = pruned_limits(tmp_path / "many", ", bands: 4")
     assert max(together) < 5.0 < max(apart)
-    assert (
-        0 < len([limit for limit in apart if limit < 3.0]) < len([limit for limit in together if limit < 3.0])
-    )
+    assert 0 < len([limit for limit in apart if limit < 3.0]) < len([limit for limit in together if limit < 3.0])
 
 
 def test_a_trial_is_compared_with_its_own_band_only() -> None:

@@ -15,13 +15,9 @@ SIZE = ObjectiveSettings(metric="model_size", direction="minimize")
 THREE = (ACCURACY, BITOPS, SIZE)
 
 
-def made(
-    number: int, accuracy: float, bitops: float = 0.0, size: float = 0.0, **fields: object
-) -> TrialRecord:
+def made(number: int, accuracy: float, bitops: float = 0.0, size: float = 0.0, **fields: object) -> TrialRecord:
     metrics = {"validation_accuracy": accuracy, "bitops": bitops, "model_size": size}
-    return TrialRecord.model_validate(
-        {"number": number, "state": "complete", "seed": 0, "metrics": metrics, **fields}
-    )
+    return TrialRecord.model_validate({"number": number, "state": "complete", "seed": 0, "metrics": metrics, **fields})
 
 
 def dominates(left: TrialRecord, right: TrialRecord, objectives: tuple[ObjectiveSettings, ...]) -> bool:
@@ -47,9 +43,7 @@ def test_front_is_what_no_other_trial_dominates(points: list[tuple[float, ...]],
     open_ones = [r for r in records if not any(dominates(other, r, objectives) for other in records)]
     assert {tuple(r.metrics[o.metric] for o in objectives) for r in open_ones} == set(values)
     for member in members:  # of equals the first
-        equals = [
-            r for r in open_ones if all(r.metrics[o.metric] == member.metrics[o.metric] for o in objectives)
-        ]
+        equals = [r for r in open_ones if all(r.metrics[o.metric] == member.metrics[o.metric] for o in objectives)]
         assert member.number == equals[0].number
 
 

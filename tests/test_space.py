@@ -16,9 +16,7 @@ from precsearch.space import CategoricalDimension, Dimension, FloatDimension, In
 
 
 def dimensions(**described: dict[str, Any]) -> dict[str, Dimension]:
-    return TypeAdapter(dict[str, Dimension]).validate_python(
-        {k.replace("__", "."): v for k, v in described.items()}
-    )
+    return TypeAdapter(dict[str, Dimension]).validate_python({k.replace("__", "."): v for k, v in described.items()})
 
 
 class FakeTrial:
@@ -114,9 +112,7 @@ def test_optunas_grid_sampler_visits_the_grid_once() -> None:
     assert sorted(points) == [(a, d) for a in "xy" for d in (0.1, 0.2, 0.3)]
 
 
-@given(
-    st.integers(1, 50), st.integers(0, 60), st.sampled_from([0.1, 0.25, 0.3, 1.0, 1e-3]), st.integers(-5, 5)
-)
+@given(st.integers(1, 50), st.integers(0, 60), st.sampled_from([0.1, 0.25, 0.3, 1.0, 1e-3]), st.integers(-5, 5))
 def test_grid_of_a_float_stays_inside_and_ends_at_high(steps: int, k: int, step: float, low: int) -> None:
     high = float(low + steps * step)
     dimension = FloatDimension(type="float", low=low, high=high, step=step)

@@ -19,9 +19,7 @@ def test_empty_text_is_an_error_that_says_what_to_do(text: str) -> None:
 def test_unreadable_files_are_one_clear_error_each(tmp_path: Path) -> None:
     (tmp_path / "mnist.yaml").write_text("name: a")
     (tmp_path / "latin.yaml").write_bytes("name: a\n# fa\xe7ade\n".encode("latin-1"))
-    with pytest.raises(
-        ConfigurationError, match=r"mnits\.yaml: there is no such file; did you mean 'mnist\.yaml'"
-    ):
+    with pytest.raises(ConfigurationError, match=r"mnits\.yaml: there is no such file; did you mean 'mnist\.yaml'"):
         load_experiment(tmp_path / "mnits.yaml")
     with pytest.raises(ConfigurationError, match="there is no such file"):
         load_experiment(tmp_path / "no" / "folder.yaml")

@@ -58,6 +58,5 @@ def _refuse_extra(settings: DataSettings) -> None:
     for key in settings.model_extra or {}:
         known = list(DataSettings.model_fields)
         raise ConfigurationError(
-            f"`data.{key}` is unknown for the data set {settings.name!r}{nearest(key, known)}; "
-            f"keys: {', '.join(known)}"
+            f"`data.{key}` is unknown for the data set {settings.name!r}{nearest(key, known)}; keys: {', '.join(known)}"
         )

@@ -131,9 +131,7 @@ def _read(raw: Path, part: str) -> Split:
     if tuple(images.shape[1:]) != _SIZE:
         raise DataError(f"{images_file}: images of 28 x 28 must hold, but got {list(images.shape[1:])}")
     if len(images) != len(labels):
-        raise DataError(
-            f"{labels_file}: one label an image must hold, but got {len(labels)} for {len(images)} images"
-        )
+        raise DataError(f"{labels_file}: one label an image must hold, but got {len(labels)} for {len(images)} images")
     check_labels(labels, _CLASSES, str(labels_file))
     return Split(images, labels)
 

@@ -13,8 +13,7 @@ from precsearch.experiment import DataSettings
 from precsearch.imports import call_own
 
 _SHAPES = (
-    "a precsearch.data.DataSet, three pairs (inputs, targets) for train, validation and test, "
-    "or two for train and test"
+    "a precsearch.data.DataSet, three pairs (inputs, targets) for train, validation and test, or two for train and test"
 )
 _PAIRS = 2
 _TRIPLE = 3

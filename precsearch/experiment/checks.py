@@ -58,9 +58,7 @@ def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding
 def _data_keys(experiment: Experiment) -> Iterator[Finding]:
     if ":" not in experiment.data.name:
         for key in experiment.data.model_extra or {}:
-            hint = (
-                nearest(key, DataSettings.model_fields) or "; only a data function of your own takes others"
-            )
+            hint = nearest(key, DataSettings.model_fields) or "; only a data function of your own takes others"
             yield Finding(
                 ("data", key),
                 f"unknown key {key!r}{hint}",
@@ -72,18 +70,14 @@ def _path(experiment: Experiment, path: str) -> Iterator[Finding]:
     here = ("space", path)
     if path.split(".", maxsplit=1)[0] not in _SEARCHABLE:
         hint = _known(path) or f"; it starts with {', '.join(_SEARCHABLE[:-1])} or {_SEARCHABLE[-1]}"
-        yield Finding(
-            here, f"a path of `data`, `model` or `inner` must be searched, but got {path!r}{hint}", True
-        )
+        yield Finding(here, f"a path of `data`, `model` or `inner` must be searched, but got {path!r}{hint}", True)
         return
     if problem := _known(path):
         yield Finding(here, problem.removeprefix("; "), at_key=True)
         return
     for other in experiment.space:
         if path.startswith(f"{other}."):
-            yield Finding(
-                here, f"`{other}` is searched too, and `{path}` is a part of it; drop one", at_key=True
-            )
+            yield Finding(here, f"`{other}` is searched too, and `{path}` is a part of it; drop one", at_key=True)
             return
     yield from _ends(experiment, path)
 
@@ -120,9 +114,7 @@ def _condition(experiment: Experiment, path: str, searched: Collection[str]) -> 
                 True,
             )
         elif other in experiment.space and other not in before:
-            yield Finding(
-                here, f"`when` must name a dimension that stands above `{path}`; move `{other}` up", True
-            )
+            yield Finding(here, f"`when` must name a dimension that stands above `{path}`; move `{other}` up", True)
         elif other in experiment.space:
             dimension = experiment.space[other]
             for i, value in enumerate(values):
@@ -138,9 +130,7 @@ def _enqueued(experiment: Experiment, searched: Collection[str]) -> Iterator[Fin
             here = ("study", "enqueue", i, path)
             if path not in searched:
                 hint = nearest(path, searched) or f"; add `{path}` to `space`, or drop it here"
-                yield Finding(
-                    here, f"a searched dimension must be enqueued, but got {path!r}{hint}", at_key=True
-                )
+                yield Finding(here, f"a searched dimension must be enqueued, but got {path!r}{hint}", at_key=True)
             elif path in experiment.space and not experiment.space[path].contains(value):
                 within = experiment.space[path]
                 yield Finding(here, f"a value of `{path}` ({within}) must be given, but got {show(value)}")
@@ -148,9 +138,7 @@ def _enqueued(experiment: Experiment, searched: Collection[str]) -> Iterator[Fin
 
 def _countable(experiment: Experiment) -> Iterator[Finding]:
     if not experiment.space:
-        yield Finding(
-            ("study", "sampler"), "a grid needs a searched dimension, but `space` is empty; add one"
-        )
+        yield Finding(("study", "sampler"), "a grid needs a searched dimension, but `space` is empty; add one")
     for path, dimension in experiment.space.items():
         try:
             dimension.grid(path)

@@ -36,9 +36,7 @@ class Experiment(Settings):
     @classmethod
     def _known(cls, value: Any) -> Any:
         if type(value) is not int or value != 1:
-            raise ValueError(
-                f"`version: 1` must hold, but got {value!r}; this precsearch reads version 1 only"
-            )
+            raise ValueError(f"`version: 1` must hold, but got {value!r}; this precsearch reads version 1 only")
         return value
 
     @field_validator("name")

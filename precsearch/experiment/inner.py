@@ -11,9 +11,7 @@ from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
 
 Bits = int
-BitsList = Annotated[
-    tuple[Bits, ...], Field(strict=False)
-]  # a YAML list becomes a tuple; its entries stay strict
+BitsList = Annotated[tuple[Bits, ...], Field(strict=False)]  # a YAML list becomes a tuple; its entries stay strict
 
 
 # Unions say which member was meant, so that a wrong value is told once and in that member's words.
@@ -27,16 +25,11 @@ def _text_or_other(value: object) -> str:
 
 Positive = Annotated[float, Field(gt=0)]
 Limit = Annotated[
-    Annotated[Positive, Tag("number")]
-    | Annotated[dict[Target, Positive], Field(min_length=1), Tag("by target")],
+    Annotated[Positive, Tag("number")] | Annotated[dict[Target, Positive], Field(min_length=1), Tag("by target")],
     Discriminator(_limit_form),
 ]
-BitsFile = Annotated[
-    Annotated[str, Tag("text")] | Annotated[BitsList, Tag("other")], Discriminator(_text_or_other)
-]
-Pin = Annotated[
-    Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_text_or_other)
-]
+BitsFile = Annotated[Annotated[str, Tag("text")] | Annotated[BitsList, Tag("other")], Discriminator(_text_or_other)]
+Pin = Annotated[Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_text_or_other)]
 
 
 class BudgetSettings(Settings):
@@ -112,7 +105,7 @@ class LogitSettings(Settings):
         holdout: fraction of the training split that ``alternate`` holds out.
     """
 
-    lr: float = Field(default=0.05, gt=0)
+    lr: float = Field(default=0.03, gt=0)
     update: Literal["joint", "alternate"] = "joint"
     holdout: float = Field(default=0.3, gt=0, lt=1)
 
@@ -134,7 +127,7 @@ class InnerSettings(Settings):
 
     targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
     bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1, strict=False)
-    quantizer: Literal["dorefa", "symmetric"] = "symmetric"
+    quantizer: Literal["dorefa", "symmetric"] = "dorefa"
     scale: Literal["l2", "max"] = "l2"
     granularity: Literal["tensor", "channel"] = "tensor"
     sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random"] = (
@@ -173,9 +166,7 @@ class InnerSettings(Settings):
     def _pinned_bits(cls, value: dict[str, Any]) -> dict[str, Any]:
         for layer, bits in value.items():
             if bits != "float" and not 1 <= bits <= 16:  # noqa: PLR2004
-                raise ValueError(
-                    f"`1 <= bits <= 16` or `float` must hold for layer {layer!r}, but got {bits}"
-                )
+                raise ValueError(f"`1 <= bits <= 16` or `float` must hold for layer {layer!r}, but got {bits}")
         return value
 
     @model_validator(mode="after")

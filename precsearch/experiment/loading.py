@@ -39,9 +39,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     return load_experiment_text(_read(Path(path)), str(path), overrides)
 
 
-def load_experiment_text(
-    text: str, name: str = "experiment.yaml", overrides: Sequence[str] = ()
-) -> Experiment:
+def load_experiment_text(text: str, name: str = "experiment.yaml", overrides: Sequence[str] = ()) -> Experiment:
     """Read a search space from text.
 
     Args:
@@ -93,9 +91,7 @@ def apply_point(experiment: Experiment, params: Mapping[str, Any]) -> Experiment
 def dump_experiment(experiment: Experiment) -> str:
     """The whole experiment as YAML, defaults written out; loading it gives an equal experiment."""
     raw = experiment.model_dump(exclude={"space"})
-    space = {
-        path: dimension.model_dump(exclude_defaults=True) for path, dimension in experiment.space.items()
-    }
+    space = {path: dimension.model_dump(exclude_defaults=True) for path, dimension in experiment.space.items()}
     executor = raw.pop("executor")
     return dump({**raw, "space": space, "executor": executor})
 
@@ -107,9 +103,7 @@ def fingerprint(experiment: Experiment) -> str:
         16 hexadecimal digits.
     """
     raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials"}})
-    raw["space"] = list(
-        raw["space"].items()
-    )  # the order in which a sampler is asked, and patterns matched, counts
+    raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -140,9 +134,7 @@ def _read(path: Path) -> str:
     except IsADirectoryError:
         raise ConfigurationError(f"{path}: a YAML file must be given, but this is a folder") from None
     except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot be read: {error.strerror or error}; check its permissions"
-        ) from None
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -51,9 +51,7 @@ class ConstraintSettings(Settings):
     @model_validator(mode="after")
     def _bounded(self) -> ConstraintSettings:
         if self.min is None and self.max is None:
-            raise ValueError(
-                f"`min`, `max` or both must be given for metric {self.metric!r}, but got neither"
-            )
+            raise ValueError(f"`min`, `max` or both must be given for metric {self.metric!r}, but got neither")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"`min <= max` must hold, but got min={self.min} and max={self.max}")
         return self
@@ -129,7 +127,9 @@ class ExecutorSettings(Settings):
     Attributes:
         name: ``inprocess``, one trial after another in this process.
         max_failures: how often a trial that raised is tried again.
+        threads: processor threads a trial uses; small networks are fastest on one. PyTorch's own choice where None.
     """
 
     name: Literal["inprocess"] = "inprocess"
     max_failures: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1)

@@ -30,9 +30,7 @@ def keys_at(trail: Trail, raw: Any) -> list[str]:
         raw = _get(raw, part)
     models = [member for outer in annotations for member in _members(outer) if _is_model(member)]
     kind = raw.get("type") if isinstance(raw, Mapping) else None
-    meant = [
-        m for m in models if "type" in m.model_fields and kind in get_args(m.model_fields["type"].annotation)
-    ]
+    meant = [m for m in models if "type" in m.model_fields and kind in get_args(m.model_fields["type"].annotation)]
     return list(dict.fromkeys(name for model in meant or models for name in model.model_fields))
 
 
@@ -103,9 +101,7 @@ def _paths(model: type[BaseModel], before: str) -> Iterator[str]:
 
 def _unknown(path: str, trail: Trail, part: str, keys: list[str]) -> str:
     if not keys:
-        return (
-            f"there is no `{path}`: `{'.'.join(map(str, trail))}` has no keys to set one by one; set it whole"
-        )
+        return f"there is no `{path}`: `{'.'.join(map(str, trail))}` has no keys to set one by one; set it whole"
     before = "".join(f"{done}." for done in trail)
     ends = [known for known in all_paths() if known.endswith(f".{path}")]
     if ends:

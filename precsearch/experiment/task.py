@@ -13,9 +13,7 @@ def _share_form(value: object) -> str:
     return "count" if isinstance(value, int) and not isinstance(value, bool) else "fraction"
 
 
-Share = Annotated[
-    Annotated[int, Tag("count")] | Annotated[float, Tag("fraction")], Discriminator(_share_form)
-]
+Share = Annotated[Annotated[int, Tag("count")] | Annotated[float, Tag("fraction")], Discriminator(_share_form)]
 
 
 class DataSettings(Settings):

@@ -169,7 +169,5 @@ _RULES: Final[dict[str, Callable[[ErrorDetails, str], str]]] = {
     "greater_than_equal": _bound(">=", "ge"),
     "less_than": _bound("<", "lt"),
     "less_than_equal": _bound("<=", "le"),
-    "too_short": lambda details, _: (
-        f"at least {details['ctx']['min_length']} entry must be given, but got none"
-    ),
+    "too_short": lambda details, _: f"at least {details['ctx']['min_length']} entry must be given, but got none",
 }

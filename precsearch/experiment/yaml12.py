@@ -47,9 +47,7 @@ for _name, _pattern, _first in _CORE:
 # line breaks that YAML would fold away are escaped, which takes double quotes
 _Dumper.add_representer(
     str,
-    lambda dumper, text: dumper.represent_scalar(
-        _TAG + "str", text, style=None if text.isprintable() else '"'
-    ),
+    lambda dumper, text: dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"'),
 )
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(value))
 
@@ -118,9 +116,7 @@ def scalar(text: str) -> Any:
 
 def dump(value: Any) -> str:
     """Write plain data as YAML: blocks, with the innermost lists and mappings on one line each."""
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
-    )
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 class _Reader:
@@ -172,9 +168,7 @@ class _Reader:
         keys = self.document.places.keys
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.find(
-                    trail, "a key must be a text, but got a list or a mapping; was a `:` put too early?"
-                )
+                self.find(trail, "a key must be a text, but got a list or a mapping; was a `:` put too early?")
                 continue
             key, here = key_node.value, self.place(key_node.start_mark)
             inside = (*trail, key)

@@ -45,20 +45,15 @@ def _numbered(records: list[TrialRecord], trial: int) -> TrialRecord:
     found = next((record for record in records if record.number == trial), None)
     complete = ", ".join(str(record.number) for record in records if record.state == "complete") or "none"
     if found is None:
-        raise ConfigurationError(
-            f"a finished trial must be named, but there is no trial {trial}; complete: {complete}"
-        )
+        raise ConfigurationError(f"a finished trial must be named, but there is no trial {trial}; complete: {complete}")
     if found.state != "complete":
         raise ConfigurationError(
-            f"a complete trial must be named, but trial {trial} is {found.state} ({found.reason}); "
-            f"complete: {complete}"
+            f"a complete trial must be named, but trial {trial} is {found.state} ({found.reason}); complete: {complete}"
         )
     return found
 
 
-def _selected(
-    records: list[TrialRecord], study: StudySettings, budget: float | None, at_knee: bool
-) -> TrialRecord:
+def _selected(records: list[TrialRecord], study: StudySettings, budget: float | None, at_knee: bool) -> TrialRecord:
     rules = study.objectives, study.constraints
     if budget is not None:
         found, what = within_budget(records, budget, *rules), f" whose budget limit is at most {budget:g}"

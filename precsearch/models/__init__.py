@@ -34,9 +34,7 @@ def build_model(settings: ModelSettings, input_shape: tuple[int, ...], classes: 
     name = settings.name
     builder = load_object(name) if is_import_path(name) else MODELS[registered(name, MODELS, "model.name")]
     offered = {"input_shape": tuple(input_shape), "classes": classes}
-    model = call_own(
-        builder, name, settings.arguments, offered, section="model", refused=ModelError, raised=ModelError
-    )
+    model = call_own(builder, name, settings.arguments, offered, section="model", refused=ModelError, raised=ModelError)
     if not isinstance(model, nn.Module):
         raise ModelError(f"`model.name` {name!r} must return an nn.Module, but got a {type(model).__name__}")
     return model

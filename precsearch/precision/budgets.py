@@ -215,6 +215,4 @@ def use_of(
             achieved={target: by_target[target] for target in budget.limit if target in by_target},
             by_target=by_target,
         )
-    return BudgetUse(
-        kind=budget.kind, limit=budget.limit, achieved=max(achieved.values()), by_target=by_target
-    )
+    return BudgetUse(kind=budget.kind, limit=budget.limit, achieved=max(achieved.values()), by_target=by_target)

@@ -86,9 +86,7 @@ class OptionTable(nn.Module):
         with torch.no_grad():
             variance_C = self._variance(start)
         binding_C = torch.from_numpy(self.binding).to(scaled.device) & (variance_C > 1e-8)  # noqa: PLR2004
-        newton_C = torch.where(
-            binding_C, (spent_C - 1) / variance_C.clamp_min(1e-8), torch.zeros_like(spent_C)
-        )
+        newton_C = torch.where(binding_C, (spent_C - 1) / variance_C.clamp_min(1e-8), torch.zeros_like(spent_C))
         # At the solution the Newton step is nearly zero; it is there for its derivative.
         newton_C = newton_C - newton_C.detach()
         tilted_C = multiplier_C + newton_C
@@ -122,10 +120,13 @@ class OptionTable(nn.Module):
 
 def entropy(probabilities_SK: Tensor) -> Tensor:
     """Mean entropy of the slots' candidates, in nats, []."""
-    return torch.special.entr(probabilities_SK).sum(1).mean()
+    # The derivative of entr is infinite at 0, where a budget leaves a candidate no room.
+    entropy_SK: Tensor = torch.special.entr(probabilities_SK.clamp_min(1e-12))
+    return entropy_SK.sum(1).mean()
 
 
 def gumbel(shape: Any, generator: torch.Generator) -> Tensor:
     """Standard Gumbel noise, float32 on the CPU."""
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return -(-uniform.clamp(1e-12, 1 - 1e-12).log()).log().float()
+    noise: Tensor = -(-uniform.clamp(1e-12, 1 - 1e-12).log()).log()
+    return noise.float()

@@ -64,9 +64,7 @@ class Plan:
     scopes: tuple[Scope, ...]
 
 
-def make_plan(
-    budget: Budget, choices: Sequence[LayerChoices], bits: Sequence[int], float_elements: int
-) -> Plan:
+def make_plan(budget: Budget, choices: Sequence[LayerChoices], bits: Sequence[int], float_elements: int) -> Plan:
     """Build the knapsack of `budget`.
 
     Args:
@@ -98,7 +96,8 @@ def make_plan(
         scopes.append(scope)
     if not slots:
         raise BudgetError("at least one layer must be searched, but every layer is pinned; remove a pin")
-    _check_bound(budget, slots, units)
+    if len(bits) > 1:
+        _check_bound(budget, slots, units)
     return Plan(make_problem(slots, bits, units, limits), tuple(scopes))
 
 
@@ -118,7 +117,7 @@ def _limit(budget: Budget, scope: Scope) -> Fraction:
 
 
 def _table(
-    kind: BudgetKind, scope: Scope, choice: LayerChoices, searched: Sequence[str], bits: Sequence[int]
+    kind: BudgetKind, scope: Scope, choice: LayerChoices, searched: Sequence[Target], bits: Sequence[int]
 ) -> Floats:
     table = np.zeros((len(bits),) * len(searched))
     for index in np.ndindex(table.shape):
@@ -170,9 +169,7 @@ def _check_kept(
         )
 
 
-def _check_bound(
-    budget: Budget, slots: Sequence[Slot], units: Sequence[tuple[tuple[int, ...], Floats, int]]
-) -> None:
+def _check_bound(budget: Budget, slots: Sequence[Slot], units: Sequence[tuple[tuple[int, ...], Floats, int]]) -> None:
     """A target whose bits never change the cost would be searched without limit."""
     bound = {"weight": False, "activation": False}
     for own, table, _ in units:

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from precsearch.allocation import Target
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -21,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 class Slot:
     """One bit-width to choose, and the (layer, target) pairs that it sets."""
 
-    members: tuple[tuple[str, str], ...]
+    members: tuple[tuple[str, Target], ...]
 
     @property
     def name(self) -> str:
@@ -61,7 +63,8 @@ class Problem:
     def spent(self, options: Ints) -> Floats:
         """[U] chosen options -> [C] what they spend."""
         chosen = self.cost[np.arange(self.units), options]
-        return np.bincount(self.constraint, weights=chosen, minlength=len(self.limits))
+        spent: Floats = np.bincount(self.constraint, weights=chosen, minlength=len(self.limits)).astype(np.float64)
+        return spent
 
     def keeps_budget(self, options: Ints) -> bool:
         """Whether [U] chosen options keep every limit."""
@@ -69,11 +72,13 @@ class Problem:
 
     def cheapest(self) -> Ints:
         """[U] the cheapest options."""
-        return np.where(self.valid, self.cost, np.inf).argmin(1)
+        options: Ints = np.where(self.valid, self.cost, np.inf).argmin(1).astype(np.int64)
+        return options
 
     def dearest(self) -> Ints:
         """[U] the dearest options."""
-        return np.where(self.valid, self.cost, -np.inf).argmax(1)
+        options: Ints = np.where(self.valid, self.cost, -np.inf).argmax(1).astype(np.int64)
+        return options
 
     def slot_candidates(self, options: Ints) -> Ints:
         """[U] chosen options -> [S] chosen candidate of each slot."""
@@ -85,13 +90,15 @@ class Problem:
         """[S] chosen candidates -> [U] the options that set them."""
         chosen = np.append(np.asarray(candidates, dtype=np.int64), 0)
         matches = (self.option_candidates[None] == chosen[self.unit_slots][:, None]).all(2) & self.valid
-        return matches.argmax(1)
+        options: Ints = matches.argmax(1).astype(np.int64)
+        return options
 
     def option_scores(self, slot_scores: Floats) -> Floats:
         """[S, K] scores -> [U, O] their sums over each option's slots; -inf where there is no such option."""
         padded = np.vstack([slot_scores, np.zeros((1, slot_scores.shape[1]))])
         scores = padded[self.unit_slots[:, None, :], self.option_candidates[None]].sum(2)
-        return np.where(self.valid, scores, -np.inf)
+        total: Floats = np.where(self.valid, scores, -np.inf)
+        return total
 
     @cached_property
     def unit_of(self) -> Ints:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from precsearch.precision.problem import Floats, Ints, Problem
+from precsearch.precision.problem import Flags, Floats, Ints, Problem
 
 _BISECTIONS = 30
 _GROWTH = 60
@@ -33,7 +33,7 @@ def maximize(scores: Floats, problem: Problem) -> Ints:
     unit = np.arange(problem.units)
     price = problem.cost / np.maximum(problem.limits, 1e-300)[problem.constraint, None]
     count = len(problem.limits)
-    options = scores.argmax(1)
+    options: Ints = scores.argmax(1).astype(np.int64)
     over = problem.spent(options) > problem.limits
     if not over.any():
         return options
@@ -76,7 +76,7 @@ def fill_slack(options: Ints, scores: Floats, problem: Problem) -> Ints:
     # more_bits[o, o']: o' has no fewer bits than o anywhere, and more somewhere.
     candidates = problem.option_candidates
     difference = candidates[None] - candidates[:, None]
-    more_bits = (difference >= 0).all(2) & (difference > 0).any(2)
+    more_bits: Flags = np.logical_and((difference >= 0).all(2), (difference > 0).any(2))
 
     def gain(current: Ints) -> Floats:
         gained = scores - scores[unit, current][:, None]
@@ -139,9 +139,10 @@ def _milp(scores: Floats, problem: Problem) -> Ints | None:
     )
     result = milp(
         -scores[rows, columns],
-        integrality=np.ones(len(rows)),
+        integrality=np.ones(len(rows), dtype=np.int64),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(spend, -np.inf, 1)],
+        options={"presolve": False},  # with it, HiGHS now and then prints to stdout, which belongs to --json
     )
     if result.x is None:
         return None

@@ -5,6 +5,7 @@ Legend: R rows with a range each (1, or output channels); x is [R, ...] or any s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -37,14 +38,13 @@ def fake_quantize(x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradi
         Zhou et al. 2016 (DoReFa), eq. 5; Sung et al. 2015, section 3; Esser et al. 2020 (LSQ), eq. 3, for the
         gradient of the step.
     """
-    return cast(Tensor, _FakeQuantize.apply(x, step, reach, grid, clip_gradient))
+    apply: Callable[..., Tensor] = _FakeQuantize.apply
+    return apply(x, step, reach, grid, clip_gradient)
 
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override] -- torch types every argument as Any
-        ctx: Any, x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradient: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradient: bool) -> Tensor:
         step, reach = _as_rows(step, x), _as_rows(reach, x)
         low = -reach if grid.signed else torch.zeros_like(reach)
         code = (x / step - grid.offset).round_()
@@ -82,7 +82,7 @@ def _sum_rows(x: Tensor, rows: Tensor) -> Tensor:
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
         return hard.clone()
 
     @staticmethod
@@ -92,4 +92,5 @@ class _StraightThrough(torch.autograd.Function):
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """`hard` exactly in the forward pass, `soft`'s gradient in the backward pass; both of one shape."""
-    return cast(Tensor, _StraightThrough.apply(hard, soft))
+    apply: Callable[..., Tensor] = _StraightThrough.apply
+    return apply(hard, soft)

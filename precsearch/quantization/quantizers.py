@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,6 @@ class Quantizer(nn.Module):
 
     reach: Tensor
     age: Tensor
-    signed: bool
 
     def __init__(self, bits: Sequence[int], scale: str, rows: int = 1) -> None:
         super().__init__()
@@ -138,11 +136,7 @@ class WeightQuantizer(Quantizer):
         quantizer: ``dorefa`` or ``symmetric``.
     """
 
-    signed = True
-
-    def __init__(
-        self, bits: Sequence[int], scale: str, granularity: str, channels: int, quantizer: str
-    ) -> None:
+    def __init__(self, bits: Sequence[int], scale: str, granularity: str, channels: int, quantizer: str) -> None:
         super().__init__(bits, scale, channels if granularity == "channel" else 1)
         self.granularity = granularity
         self.quantizer = quantizer
@@ -202,7 +196,7 @@ class ActivationQuantizer(Quantizer):
         self.register_buffer("negative", torch.tensor(signed))
 
     @property
-    def signed(self) -> bool:  # type: ignore[override] -- the base's attribute is read-only here
+    def signed(self) -> bool:
         """Whether the grid has negative levels."""
         return bool(self.negative)
 
@@ -212,9 +206,7 @@ class ActivationQuantizer(Quantizer):
 
     def precision(self) -> TargetPrecision:
         """How the input is quantized now, as data."""
-        return TargetPrecision(
-            bits=self.chosen_bits, signed=self.signed, scale=self.scale, quantizer="uniform"
-        )
+        return TargetPrecision(bits=self.chosen_bits, signed=self.signed, scale=self.scale, quantizer="uniform")
 
     def forward(self, x: Tensor) -> Tensor:
         """The input the layer computes with, of the shape of `x`."""
@@ -235,7 +227,7 @@ class ActivationQuantizer(Quantizer):
         if not self.negative and bool(x.amin() < 0):
             self.negative.fill_(True)
             self.reach.fill_(math.nan)
-        rows = cast(Tensor, x.detach().reshape(1, -1))
+        rows = x.detach().reshape(1, -1)
         if not self._known():
             self.reach.copy_(self._measure([rows] * len(self.bits), None))
         else:

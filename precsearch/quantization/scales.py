@@ -20,9 +20,7 @@ _SETTLE = 4
 ScaleRule = Callable[[Sequence[Tensor], Sequence[Grid], Sequence[float], "Tensor | None"], Tensor]
 
 
-def max_reach(
-    x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor | None
-) -> Tensor:
+def max_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor | None) -> Tensor:
     """Reach up to the largest magnitude; 1 signed bit reaches mean|x| (DoReFa eq. 7, Sung et al. section 3).
 
     Args:
@@ -41,9 +39,7 @@ def max_reach(
     return _positive(torch.stack(rows))
 
 
-def l2_reach(
-    x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor | None
-) -> Tensor:
+def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor | None) -> Tensor:
     """Reach that minimizes the squared quantization error, for each candidate.
 
     Alternates between rounding and the least-squares step ``<x, code> / <code, code>`` (Hwang and Sung 2014;

@@ -23,7 +23,5 @@ def watch(experiment: Experiment, run: RunDirectory, to: Console) -> Watch:
     from precsearch.report.live import LiveView
 
     return (
-        LiveView(experiment, run, to)
-        if to.is_terminal and not to.is_dumb_terminal
-        else PlainLines(experiment, run, to)
+        LiveView(experiment, run, to) if to.is_terminal and not to.is_dumb_terminal else PlainLines(experiment, run, to)
     )

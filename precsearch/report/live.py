@@ -79,9 +79,7 @@ class LiveView(Watch):
         done = len(self.finished)
         full = _CELLS * done // max(self.n_trials, 1)
         states = [record.state for record in self.finished]
-        ended_badly = [
-            f", {states.count(state)} {state}" for state in ("pruned", "failed") if state in states
-        ]
+        ended_badly = [f", {states.count(state)} {state}" for state in ("pruned", "failed") if state in states]
         seconds = self.seconds_left()
         left = f", about {words.about(seconds)} left" if seconds is not None else ""
         return Text.assemble(

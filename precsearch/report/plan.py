@@ -77,9 +77,7 @@ def _layers(experiment: Experiment, plan: TrialPlan) -> Table:
 
 
 def _bits(layer: LayerPrecision, candidates: str, experiment: Experiment) -> str:
-    pinned = next(
-        (bits for name, bits in experiment.inner.pin.items() if fnmatchcase(layer.name, name)), None
-    )
+    pinned = next((bits for name, bits in experiment.inner.pin.items() if fnmatchcase(layer.name, name)), None)
     if pinned is not None:
         return "float: pinned" if pinned == "float" else f"pinned to {pinned}"
     targets = " and ".join(layer.targets)

@@ -74,9 +74,7 @@ def _outcome(view: RunView, trials: str) -> Text:
     parts = [f"{counts['complete']} complete"]
     parts += [f"{counts[state]} {state}" for state in ("pruned", "failed") if counts[state]]
     seconds = sum(record.seconds for record in view.trials + view.baselines)
-    return Text(
-        f"{view.experiment.name}: {trials}, {', '.join(parts)}, {words.duration(seconds)} of training"
-    )
+    return Text(f"{view.experiment.name}: {trials}, {', '.join(parts)}, {words.duration(seconds)} of training")
 
 
 def _print_reasons(console: Console, view: RunView) -> None:

@@ -142,9 +142,7 @@ _Tested = dict[tuple[int, str | None], dict[str, float]]
 
 def _member(run: RunDirectory, record: TrialRecord, baselines: list[TrialRecord], tested: _Tested) -> Member:
     beside = tuple(
-        Member(
-            each, _all_metrics(each, tested), read_allocation(run.baseline(each.number, str(each.baseline)))
-        )
+        Member(each, _all_metrics(each, tested), read_allocation(run.baseline(each.number, str(each.baseline))))
         for each in baselines
         if each.number == record.number and each.state == "complete"
     )

@@ -93,9 +93,7 @@ class Watch:
         """About how long the trials and baselines to come will take; None while nothing is known."""
         reached = [one.progress for one in self.running.values() if one.progress]
         steps = max((progress.steps for progress in reached), default=0)
-        trials = (
-            self.n_trials - len(self.finished) - sum(one.baseline is None for one in self.running.values())
-        )
+        trials = self.n_trials - len(self.finished) - sum(one.baseline is None for one in self.running.values())
         baselines = len(self.front) * len(self.experiment.study.baselines) - self._baselines_done
         return self.pace.left(
             trainings=max(trials, 0) + max(baselines, 0),

@@ -77,10 +77,7 @@ def duration(seconds: float) -> str:
 
 def bits_of(layers: Iterable[LayerPrecision]) -> dict[str, dict[str, int | None]]:
     """Layer -> target -> bits, as `bits_text` takes it."""
-    return {
-        layer.name: {target: precision.bits for target, precision in layer.targets.items()}
-        for layer in layers
-    }
+    return {layer.name: {target: precision.bits for target, precision in layer.targets.items()} for layer in layers}
 
 
 def bits_text(bits: Bits) -> str:

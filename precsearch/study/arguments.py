@@ -11,9 +11,7 @@ from precsearch.errors import ConfigurationError
 T = TypeVar("T")
 
 
-def build(
-    where: str, name: str, make: Callable[..., T], given: Mapping[str, Any], allowed: Collection[str]
-) -> T:
+def build(where: str, name: str, make: Callable[..., T], given: Mapping[str, Any], allowed: Collection[str]) -> T:
     """`make(**given)`, with errors that name the YAML's block and the argument.
 
     Raises:

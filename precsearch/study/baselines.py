@@ -52,9 +52,7 @@ class BaselineJobs:
             job = Job(member.number, self._experiment, member.seed, folder, member.params, kind)
             try:
                 point = {**member.params, "inner.sampler": kind, "inner.allocation": None}
-                job = Job(
-                    job.number, apply_point(self._experiment, point), job.seed, folder, job.params, kind
-                )
+                job = Job(job.number, apply_point(self._experiment, point), job.seed, folder, job.params, kind)
             except ConfigurationError as error:
                 self.finished(job, Outcome(error=error))
                 continue

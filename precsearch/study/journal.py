@@ -78,9 +78,7 @@ class StudyJournal:
         RunDirectoryError: when the journal cannot be read.
     """
 
-    def __init__(
-        self, path: Path, name: str, objectives: tuple[ObjectiveSettings, ...], sampler: BaseSampler
-    ) -> None:
+    def __init__(self, path: Path, name: str, objectives: tuple[ObjectiveSettings, ...], sampler: BaseSampler) -> None:
         _repair(path)
         try:
             self._storage = JournalStorage(DriverBackend(path))

@@ -36,9 +36,7 @@ class PrunerKind:
 _RANKING: Final = ("n_startup_trials", "n_warmup_steps", "interval_steps", "n_min_trials")
 PRUNERS: Final[dict[str, PrunerKind]] = {
     "median": PrunerKind(optuna.pruners.MedianPruner, _RANKING),
-    "percentile": PrunerKind(
-        optuna.pruners.PercentilePruner, ("percentile", *_RANKING), {"percentile": 25.0}
-    ),
+    "percentile": PrunerKind(optuna.pruners.PercentilePruner, ("percentile", *_RANKING), {"percentile": 25.0}),
     "asha": PrunerKind(
         optuna.pruners.SuccessiveHalvingPruner,
         ("min_resource", "reduction_factor", "min_early_stopping_rate", "bootstrap_count"),
@@ -115,9 +113,7 @@ class BandedPruning:
     def band(self, params: Mapping[str, Any]) -> int:
         """The band, from 0, of a point's limit; the limits of several targets count by their mean place."""
         places = [
-            (float(params[path]) - low) / (high - low)
-            for path, (low, high) in self._ranges.items()
-            if path in params
+            (float(params[path]) - low) / (high - low) for path, (low, high) in self._ranges.items() if path in params
         ]
         if not places:
             return 0

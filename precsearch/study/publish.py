@@ -50,9 +50,7 @@ def _member(directory: RunDirectory, record: TrialRecord, baselines: Sequence[Tr
     beside = {
         baseline.baseline: {
             "metrics": baseline.metrics,
-            "allocation": _file(
-                directory.baseline(baseline.number, baseline.baseline).relative_to(directory.path)
-            ),
+            "allocation": _file(directory.baseline(baseline.number, baseline.baseline).relative_to(directory.path)),
         }
         for baseline in baselines
         if baseline.baseline and baseline.number == record.number and baseline.state == "complete"

@@ -113,9 +113,7 @@ class RepeatableSampler(BaseSampler):
         """Prepare a trial; done again when it is continued."""
         self._steady.before_trial(study, trial)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are drawn together."""
         return self._steady.infer_relative_search_space(study, trial)
 
@@ -173,9 +171,7 @@ class GridSampler(BaseSampler):
         self._enqueued = enqueued
         self.trials = enqueued + len(self._points)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: a point is looked up."""
         return {}
 

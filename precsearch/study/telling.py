@@ -26,9 +26,7 @@ def told_progress(attributes: dict[str, Any]) -> dict[int, float]:
 
 def told_reason(frozen: FrozenTrial) -> str:
     """Why a trial was pruned or failed."""
-    return str(
-        next((frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs), "unknown")
-    )
+    return str(next((frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs), "unknown"))
 
 
 class LiveTrial:

@@ -89,9 +89,7 @@ class StudyTrials:
 
     def publish(self) -> list[TrialRecord]:
         """Write `best.json` and `pareto.json`; returns the front."""
-        return publish(
-            self._directory, self._experiment.study, self.finished_records(), self._directory.baselines()
-        )
+        return publish(self._directory, self._experiment.study, self.finished_records(), self._directory.baselines())
 
     def next_job(self) -> Job | None:
         """The next trial: one whose result got lost, one to be continued, or a new one."""

@@ -65,10 +65,8 @@ class Stage:
         """
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise DivergedError(
-                f"the training loss became {value}; lower inner.optimizer.lr or inner.logits.lr"
-            )
-        loss.backward()  # type: ignore[no-untyped-call] -- torch leaves it untyped
+            raise DivergedError(f"the training loss became {value}; lower inner.optimizer.lr or inner.logits.lr")
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self.schedule.step()
         return value
@@ -139,9 +137,7 @@ class SearchStage(Stage):
         self.zero_grad()
         return self.step(nn.functional.cross_entropy(self.searchable(inputs), targets))
 
-    def _search_step(
-        self, inputs: Tensor, targets: Tensor, held_out: Iterator[tuple[Tensor, Tensor]] | None
-    ) -> float:
+    def _search_step(self, inputs: Tensor, targets: Tensor, held_out: Iterator[tuple[Tensor, Tensor]] | None) -> float:
         progress = self.searched / self.search_steps
         self.searchable.temperature = temperature_at(self.settings.temperature, progress)
         self.searched += 1
@@ -153,15 +149,17 @@ class SearchStage(Stage):
         else:
             value = self._weight_step(inputs, targets)
             self.zero_grad()
-            self._loss(*next(held_out)).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(self._loss(*next(held_out)))
         self.logits_optimizer.step()
         return value
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         regularization = self.settings.regularization
+        # It grows from nothing: entropy would settle the first random preferences before the data has spoken.
+        strength = regularization.strength * self.searched / self.search_steps
         loss = nn.functional.cross_entropy(self.searchable(inputs), targets)
         loss = loss + self.searchable.sampler.penalty()
-        return loss + regularization.strength * REGULARIZERS[regularization.kind](self.searchable)
+        return loss + strength * REGULARIZERS[regularization.kind](self.searchable)
 
     def zero_grad(self) -> None:
         """Clear the gradients of weights and logits."""
@@ -195,9 +193,7 @@ class FinetuneStage(Stage):
     def __init__(self, model: nn.Module, settings: InnerSettings, batches: Batches) -> None:
         optimizer = settings.optimizer
         lr = optimizer.finetune_lr if optimizer.finetune_lr is not None else optimizer.lr * _FINETUNE_SHARE
-        super().__init__(
-            model, list(model.parameters()), optimizer, lr, settings.epochs.finetune * len(batches)
-        )
+        super().__init__(model, list(model.parameters()), optimizer, lr, settings.epochs.finetune * len(batches))
         self.batches = batches
 
     def finetune(self) -> float:

@@ -1,0 +1,101 @@
+"""The sampler after Lacey et al. 2018: bits handed out one by one.
+
+Legend: S slots, K candidates, T bits handed out; suffixes say the shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from precsearch.precision.distribution import gumbel
+from precsearch.precision.problem import Flags, Floats, Ints, Problem
+from precsearch.precision.samplers.base import Draw, Sampler
+
+Priority = Callable[[int, Ints], Floats]
+
+
+class Multinomial(Sampler):
+    """Hands the budget's bits out one by one, each to a slot drawn by Gumbel-softmax; after Lacey et al. 2018.
+
+    Every slot starts at the fewest bits; a drawn slot moves to its next candidate; slots whose next candidate no
+    longer fits take no further part, and the draw ends when none does. So every draw keeps the budget, and with
+    consecutive candidates it spends all of it. The paper's own equations are not available to us; this is our
+    reconstruction of its idea.
+
+    Attributes:
+        logits: [S], one a slot, zeros at the start.
+    """
+
+    def __init__(self, problem: Problem, generator: torch.Generator) -> None:
+        super().__init__(problem, generator)
+        self.logits = nn.Parameter(torch.zeros(len(problem.slots)))
+
+    def draw(self, temperature: float) -> Draw:
+        """An allocation that keeps the budget."""
+        top = len(self.problem.slots) * (len(self.problem.bits) - 1)
+        noise_TS = gumbel((top, len(self.problem.slots)), self.generator)
+        noisy = noise_TS.double().numpy() + self.logits.detach().double().cpu().numpy()
+        candidates, eligible_TS = self._hand_out(lambda t, _: noisy[t])
+        relaxed_SK = self._relax(candidates, eligible_TS, noise_TS, temperature)
+        return Draw(candidates, relaxed_SK)
+
+    def solve(self) -> Ints:
+        """Hands each bit to the slot that lags furthest behind its expected share."""
+        return self._expected()[0]
+
+    def _expected(self) -> tuple[Ints, Flags]:
+        share = torch.softmax(self.logits.detach().double(), dim=0).cpu().numpy()
+        return self._hand_out(lambda t, given: share * (t + 1) - given)
+
+    def probabilities(self) -> Tensor:
+        """[S, K] binomial around each slot's expected candidate."""
+        _, eligible_TS = self._expected()
+        last = len(self.problem.bits) - 1
+        taken_S = self._taken(eligible_TS, torch.zeros(eligible_TS.shape), 1.0)
+        rate_S1 = (taken_S / max(last, 1)).clamp(1e-4, 1 - 1e-4).unsqueeze(1)
+        k = torch.arange(last + 1, device=self.logits.device)
+        ways = torch.tensor([float(math.comb(last, int(i))) for i in k], device=self.logits.device)
+        return ways * rate_S1**k * (1 - rate_S1) ** (last - k)
+
+    def expected_cost(self) -> Tensor:
+        """[C] the limits are spent by construction."""
+        return self.logits.new_ones(len(self.problem.limits))
+
+    def _hand_out(self, priority: Priority) -> tuple[Ints, Flags]:
+        """Raise the eligible slot of highest ``priority(t, given)`` until none is left.
+
+        Returns:
+            [S] candidates, and which slots could be raised at each turn, [T, S].
+        """
+        options = self.problem.options_of([0] * len(self.problem.slots))
+        given = np.zeros(len(self.problem.slots), dtype=np.int64)
+        turns: list[Flags] = []
+        while True:
+            raised, fits = self.problem.raised(options)
+            if not fits.any():
+                return given, np.array(turns, dtype=bool).reshape(len(turns), len(given))
+            slot = int(np.where(fits, priority(len(turns), given), -np.inf).argmax())
+            turns.append(fits)
+            options[self.problem.unit_of[slot]] = raised[slot]
+            given[slot] += 1
+
+    def _taken(self, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
+        """[S] relaxed number of bits handed to each slot."""
+        eligible = torch.from_numpy(eligible_TS).to(self.logits.device)
+        noisy = self.logits + noise_TS[: len(eligible)].to(self.logits)
+        return torch.softmax(noisy.masked_fill(~eligible, -1e9) / temperature, dim=1).sum(0)
+
+    def _relax(self, candidates: Ints, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
+        """[S, K]: one-hot at the drawn candidate, sloping to its neighbours with the relaxed number of bits."""
+        taken_S = self._taken(eligible_TS, noise_TS, temperature)
+        drawn = torch.from_numpy(candidates).to(self.logits.device)
+        last = len(self.problem.bits) - 1
+        one_hot = nn.functional.one_hot(drawn, last + 1).to(self.logits)
+        slope = nn.functional.one_hot((drawn + 1).clamp_max(last), last + 1).to(self.logits)
+        slope = (slope - nn.functional.one_hot((drawn - 1).clamp_min(0), last + 1).to(self.logits)) / 2
+        return one_hot + slope * (taken_S - taken_S.detach()).unsqueeze(1)
