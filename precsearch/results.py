@@ -27,7 +27,6 @@ SELECTABLE_METRICS = (
     "average_bits_activation",
     "model_size",
     "bitops",
-    "seconds",
 )
 
 

@@ -16,7 +16,8 @@ from precsearch.allocation import Allocation
 from precsearch.conversion import apply_allocation
 from precsearch.data import load_data
 from precsearch.data.dataset import Batches, DataSet
-from precsearch.evaluation.accuracy import Measured, measure
+from precsearch.evaluation.accuracy import measure
+from precsearch.evaluation.metrics import average_bits, bits_by_layer, evaluate
 from precsearch.experiment import Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model
@@ -50,7 +51,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         torch.manual_seed(session.seed)
         training = _Training(experiment, session)
         allocation, model = training.run()
-        metrics = _evaluate(model, training.data, allocation)
+        metrics = evaluate(model, training.data, allocation)
     provenance = {"seed": session.seed, "data": training.data.name, "data_checksum": training.data.checksum}
     allocation = allocation.with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
@@ -157,7 +158,7 @@ class _Training:
             }
         if allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
-        metrics |= _average_bits(allocation)
+        metrics |= average_bits(allocation)
         progress = Progress.model_validate(
             {
                 "phase": phase,
@@ -165,7 +166,7 @@ class _Training:
                 "step": step,
                 "steps": steps,
                 "metrics": metrics,
-                "bits": _bits_by_layer(allocation),
+                "bits": bits_by_layer(allocation),
             }
         )
         self.history.append(progress)
@@ -232,29 +233,3 @@ def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Search
         temperature=inner.temperature.start,
         seed=seed,
     )
-
-
-def _evaluate(model: nn.Module, data: DataSet, allocation: Allocation) -> dict[str, float]:
-    """Every metric of a finished trial; the test split is read here, once, and never by an objective."""
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    measured: dict[str, Measured] = {name: measure(model, split) for name, split in splits.items()}
-    metrics = {f"{name}_loss": m.loss for name, m in measured.items()}
-    metrics |= {f"{name}_accuracy": m.accuracy for name, m in measured.items()}
-    metrics["generalization_gap"] = measured["train"].accuracy - measured["validation"].accuracy
-    metrics |= _average_bits(allocation)
-    return {
-        **metrics,
-        "model_size": float(allocation.cost.model_size),
-        "bitops": float(allocation.cost.bitops),
-    }
-
-
-def _average_bits(allocation: Allocation) -> dict[str, float]:
-    by_target = {f"average_bits_{target}": bits for target, bits in allocation.cost.average_bits.items()}
-    return {**by_target, "average_bits": sum(by_target.values()) / max(1, len(by_target))}
-
-
-def _bits_by_layer(allocation: Allocation) -> dict[str, dict[str, int]]:
-    return {
-        layer.name: {t: p.bits for t, p in layer.targets.items() if p.bits is not None} for layer in allocation.layers
-    }

@@ -17,8 +17,8 @@ BAD = {
     "unknown key, nothing near": ("colour: red\n", (1, 1), ["unknown key 'colour'", "version, name, data"]),
     "unknown key in a list": (
         "study:\n  objectives:\n    - {metric: bitops, direction: minimize}\n"
-        "    - {metric: seconds, direction: minimize, weight: 3}\n",
-        (4, 46),
+        "    - {metric: model_size, direction: minimize, weight: 3}\n",
+        (4, 49),
         ["study.objectives[1].weight", "metric, direction"],
     ),
     "misspelt key of named data": ("data: {batchsize: 3}", (1, 8), ["did you mean 'batch_size'?"]),

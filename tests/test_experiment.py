@@ -201,7 +201,7 @@ def test_fingerprint_lets_a_run_be_continued_with_other_means(override: str) -> 
 @pytest.mark.parametrize(
     "override",
     [
-        *["study.seed=9", "inner.quantizer=dorefa", "model.hidden=[9]", "name=other"],
+        *["study.seed=9", "inner.quantizer=symmetric", "model.hidden=[9]", "name=other"],
         *["space.inner.budget.limit.high=4", "space.inner.logits.lr=null"],
     ],
 )

@@ -1,0 +1,37 @@
+"""Every metric of a trained network and its allocation."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from precsearch.allocation import Allocation
+from precsearch.data.dataset import DataSet
+from precsearch.evaluation.accuracy import Measured, measure
+
+
+def evaluate(model: nn.Module, data: DataSet, allocation: Allocation) -> dict[str, float]:
+    """Every metric of a finished trial; the test split is read here, once, and never by an objective."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    measured: dict[str, Measured] = {name: measure(model, split) for name, split in splits.items()}
+    metrics = {f"{name}_loss": m.loss for name, m in measured.items()}
+    metrics |= {f"{name}_accuracy": m.accuracy for name, m in measured.items()}
+    metrics["generalization_gap"] = measured["train"].accuracy - measured["validation"].accuracy
+    metrics |= average_bits(allocation)
+    return {
+        **metrics,
+        "model_size": float(allocation.cost.model_size),
+        "bitops": float(allocation.cost.bitops),
+    }
+
+
+def average_bits(allocation: Allocation) -> dict[str, float]:
+    """Mean bits of each target, and the mean of the targets."""
+    by_target = {f"average_bits_{target}": bits for target, bits in allocation.cost.average_bits.items()}
+    return {**by_target, "average_bits": sum(by_target.values()) / max(1, len(by_target))}
+
+
+def bits_by_layer(allocation: Allocation) -> dict[str, dict[str, int]]:
+    """Layer -> target -> bit-width, for what is quantized."""
+    return {
+        layer.name: {t: p.bits for t, p in layer.targets.items() if p.bits is not None} for layer in allocation.layers
+    }
