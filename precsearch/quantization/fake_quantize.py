@@ -53,7 +53,7 @@ class _FakeQuantize(torch.autograd.Function):
         quantized = torch.clamp(code.mul_(step), low, reach)
         ctx.save_for_backward(x, quantized, step, reach, low)
         ctx.clip_gradient = clip_gradient
-        return quantized
+        return quantized.to(x.dtype)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,6 +1,6 @@
 """Scale rules: how far a grid reaches, for each candidate bit-width.
 
-Legend: K candidates, R rows (1, or output channels), M values a row.
+Legend: K candidates, F fractions, R rows (1, or output channels), M values a row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from precsearch.quantization.grids import Grid
 
 # Values looked at when a range is searched; more change the L2-optimal reach by less than its own noise.
 SAMPLE = 16384
+# Looks at a range that is known come often, and each may move it a little.
+_SAMPLE_AGAIN = 4096
+_NEARBY = (0.9, 1.0, 1.1)
 _FRACTIONS = 24
 _SETTLE = 4
 
@@ -43,7 +46,8 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
     """Reach that minimizes the squared quantization error, for each candidate.
 
     Alternates between rounding and the least-squares step ``<x, code> / <code, code>`` (Hwang and Sung 2014;
-    Sung et al. 2015), from the best of several fractions of the maximum, or from `previous`.
+    Sung et al. 2015), from the best of several fractions of the maximum, or of several close to `previous`: at
+    many bits the alternation alone hardly moves, and would leave a range behind data that shrank.
 
     Args:
         x_K: values for each candidate, each [R, M].
@@ -56,8 +60,11 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
     """
     rows = []
     for k, (x, grid, level) in enumerate(zip(x_K, grids, levels, strict=True)):
-        sample = _thin(x)
-        reach = _best_fraction(sample, grid, level) if previous is None else previous[k]
+        sample = _thin(x, SAMPLE if previous is None else _SAMPLE_AGAIN)
+        if previous is None:
+            reach = _search(sample, grid, level)
+        else:
+            reach = _best(torch.stack([previous[k] * factor for factor in _NEARBY]), sample, grid, level)
         for _ in range(_SETTLE if previous is None else 1):
             reach = _settle(sample, reach, grid, level)
         rows.append(reach)
@@ -68,8 +75,8 @@ SCALE_RULES: dict[str, ScaleRule] = {"l2": l2_reach, "max": max_reach}
 
 
 def codes(x: Tensor, reach: Tensor, grid: Grid, levels: float) -> Tensor:
-    """Nearest code of every value; x [R, M], reach [R] -> [R, M]."""
-    step = (reach / levels).unsqueeze(1)
+    """Nearest code of every value; x [R, M], reach [..., R] -> [..., R, M]."""
+    step = (reach / levels).unsqueeze(-1)
     low = -levels if grid.signed else 0.0
     return ((x / step - grid.offset).round() + grid.offset).clamp(low, levels)
 
@@ -81,20 +88,22 @@ def _settle(x: Tensor, reach: Tensor, grid: Grid, levels: float) -> Tensor:
     return torch.where(power > 0, (x * code).sum(1) / power.clamp_min(1e-30) * levels, x.abs().amax(1))
 
 
-def _best_fraction(x: Tensor, grid: Grid, levels: float) -> Tensor:
-    top = _positive(x.abs().amax(1))
-    best, least = top, torch.full_like(top, torch.inf)
-    for i in range(1, _FRACTIONS + 1):
-        reach = top * (i / _FRACTIONS)
-        error = (x - codes(x, reach, grid, levels) * (reach / levels).unsqueeze(1)).square().sum(1)
-        best = torch.where(error < least, reach, best)
-        least = torch.minimum(error, least)
-    return best
+def _search(x: Tensor, grid: Grid, levels: float) -> Tensor:
+    width = _positive(x.abs().amax(1)) / _FRACTIONS
+    counts_F1 = torch.arange(1 - _FRACTIONS, _FRACTIONS + 1, device=x.device).to(x).unsqueeze(1)
+    coarse = _best(width * counts_F1[_FRACTIONS:], x, grid, levels)
+    return _best(coarse + width * (counts_F1 / _FRACTIONS), x, grid, levels)
 
 
-def _thin(x: Tensor) -> Tensor:
-    """At most about SAMPLE values, spread evenly and out of step with any image row or channel."""
-    keep = max(1, SAMPLE // x.shape[0])
+def _best(reach_FR: Tensor, x: Tensor, grid: Grid, levels: float) -> Tensor:
+    """For each row the reach of least squared error, [R]."""
+    error_FR = (x - codes(x, reach_FR, grid, levels) * (reach_FR / levels).unsqueeze(-1)).square().sum(-1)
+    return reach_FR.gather(0, error_FR.argmin(0, keepdim=True))[0]
+
+
+def _thin(x: Tensor, sample: int) -> Tensor:
+    """At most about `sample` values, spread evenly and out of step with any image row or channel."""
+    keep = max(1, sample // x.shape[0])
     if x.shape[1] <= keep:
         return x
     golden = torch.arange(keep, device=x.device, dtype=torch.float64).mul_(0.6180339887498949)
