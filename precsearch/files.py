@@ -10,7 +10,7 @@ from pathlib import Path
 from precsearch.errors import RunDirectoryError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from precsearch.allocation import Allocation
@@ -25,7 +25,7 @@ from precsearch.precision.budgets import BUDGETS, Budget, spend
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
-from precsearch.training.stages import FinetuneStage, SearchStage, hold_out, recalibrate
+from precsearch.training.stages import FinetuneStage, SearchStage, check_finite, hold_out, recalibrate
 
 _EXAMPLE = 2
 
@@ -42,7 +42,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         session: seed, directory, and where to report.
 
     Raises:
-        DivergedError: when the loss is no longer finite.
+        DivergedError: when a loss or a metric is no longer finite.
         TrialStopped: when `session.report` asks for the end.
         ConfigurationError, DataError: when the experiment cannot be run at all.
     """
@@ -52,11 +52,13 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         training = _Training(experiment, session)
         allocation, model = training.run()
         metrics = evaluate(model, training.data, allocation)
+    for name, value in metrics.items():
+        check_finite(name, value)
     provenance = {"seed": session.seed, "data": training.data.name, "data_checksum": training.data.checksum}
     allocation = allocation.with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(session.directory / "weights.safetensors", lambda path: save_file(tensors, path))
+    weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    write_atomically(session.directory / "weights.safetensors", lambda path: path.write_bytes(weights))
     return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
 
 
@@ -145,7 +147,7 @@ class _Training:
         measured = measure(self.stage.model, self.data.validation)
         metrics = {
             "train_loss": loss,
-            "validation_loss": measured.loss,
+            "validation_loss": check_finite("the validation loss", measured.loss),
             "validation_accuracy": measured.accuracy,
         }
         allocation = self.allocation

@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from precsearch.data.dataset import Batches as Batches
 from precsearch.data.dataset import DataSet as DataSet
 from precsearch.data.dataset import Split as Split
 from precsearch.data.digits import load_digits
 from precsearch.data.mnist import load_mnist
 from precsearch.data.own import load_own
+from precsearch.data.splits import SPLIT_SEED
 from precsearch.data.splits import hold_out as hold_out
 from precsearch.errors import ConfigurationError
 from precsearch.experiment import DataSettings
@@ -51,7 +54,10 @@ def _load(settings: DataSettings, function: Callable[..., Any]) -> DataSet:
     if settings.train_limit is not None:
         whole = _load(settings.model_copy(update={"train_limit": None}), function)
         return whole.limited(settings.train_limit)
-    return load_own(function, settings) if is_import_path(settings.name) else function(settings)
+    # Whichever trial comes first loads the data: what a function draws must not depend on its seed, nor shift it.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SPLIT_SEED)
+        return load_own(function, settings) if is_import_path(settings.name) else function(settings)
 
 
 def _refuse_extra(settings: DataSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,9 @@ _FILE = "state.pt"
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, text, lists, dicts) into a trial's directory -> the checkpoint folder."""
     folder = directory / FOLDER
-    write_atomically(folder / _FILE, lambda path: torch.save(state, path))
+    buffer = io.BytesIO()  # torch's own file writer reports a full disk as a RuntimeError
+    torch.save(state, buffer)
+    write_atomically(folder / _FILE, lambda path: path.write_bytes(buffer.getbuffer()))
     return folder
 
 
@@ -31,8 +33,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     path = folder / _FILE
     try:
         return cast(dict[str, Any], torch.load(path, weights_only=True, map_location="cpu"))
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise whatever it meets
+        reason = (str(error).splitlines() or [""])[0]
         raise RunDirectoryError(
-            f"cannot read the checkpoint {path}: {str(error).splitlines()[0]}; "
+            f"cannot read the checkpoint {path}: {type(error).__name__}: {reason}; "
             f"delete {folder} to train that trial from its start"
         ) from None

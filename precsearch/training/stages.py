@@ -63,9 +63,7 @@ class Stage:
         Raises:
             DivergedError: when the loss is no longer finite.
         """
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(f"the training loss became {value}; lower inner.optimizer.lr or inner.logits.lr")
+        value = check_finite("the training loss", float(loss.detach()))
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.schedule.step()
@@ -149,7 +147,9 @@ class SearchStage(Stage):
         else:
             value = self._weight_step(inputs, targets)
             self.zero_grad()
-            torch.autograd.backward(self._loss(*next(held_out)))
+            loss = self._loss(*next(held_out))
+            check_finite("the held-out loss", float(loss.detach()))
+            torch.autograd.backward(loss)
         self.logits_optimizer.step()
         return value
 
@@ -206,10 +206,30 @@ class FinetuneStage(Stage):
         return self.step(nn.functional.cross_entropy(self.model(inputs), targets))
 
 
+def check_finite(name: str, value: float) -> float:
+    """`value`, which is a loss or a metric.
+
+    Raises:
+        DivergedError: when it is no longer finite.
+    """
+    if not math.isfinite(value):
+        raise DivergedError(f"{name} became {value}; lower inner.optimizer.lr or inner.logits.lr")
+    return value
+
+
+@torch.no_grad()
 def recalibrate(model: nn.Module, batches: Batches) -> None:
     """Bring BatchNorm statistics and quantizer ranges to the frozen allocation: one pass, no gradients."""
     training = model.training
-    torch.optim.swa_utils.update_bn(batches, model)
+    norms = {norm: norm.momentum for norm in model.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)}
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches counts alike
+    model.train()
+    for inputs, _ in batches:
+        model(inputs)
+    for norm, momentum in norms.items():
+        norm.momentum = momentum
     model.train(training)
 
 
