@@ -170,9 +170,11 @@ def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     from precsearch.report.plan import plan_dict, print_plan
 
     with _stdout_kept(as_json):
-        from precsearch.trial import inspect_trial
+        from precsearch.study.driver import check_study
+        from precsearch.study.feasibility import inspect_study
 
-        plan = inspect_trial(experiment)
+        check_study(experiment)
+        plan = inspect_study(experiment)
     if as_json:
         _print_json(plan_dict(experiment, plan, directory))
     else:
@@ -193,6 +195,8 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
             with observer:
                 run_study(experiment, directory, observer)
     except KeyboardInterrupt:
+        if not directory.experiment.is_file():
+            raise InterruptedRunError("nothing was begun") from None
         command = f"precsearch resume {shlex.quote(str(directory.path))}"
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view = read_run(directory)
@@ -222,6 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # nothing given is a usage error that the help answers
         status = app(given or ["--help"], standalone_mode=False, prog_name="precsearch") or (0 if given else 2)
     except Exception as error:
+        error = InterruptedRunError("nothing was left half done") if isinstance(error, typer.Abort) else error
         message, status = complaint(error)
         label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
         typer.echo(f"{label}: {message}", err=True)

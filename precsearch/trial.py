@@ -25,7 +25,8 @@ from precsearch.precision.budgets import BUDGETS, Budget, spend
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
-from precsearch.training.stages import FinetuneStage, SearchStage, check_finite, hold_out, recalibrate
+from precsearch.training.recalibration import recalibrate
+from precsearch.training.stages import FinetuneStage, SearchStage, check_finite, hold_out
 
 _EXAMPLE = 2
 

@@ -214,10 +214,14 @@ def test_run_exits_by_how_the_trials_ended(
 
 
 def test_ctrl_c_says_how_to_go_on(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_study(*_: Any) -> None:
+    def run_study(experiment: Any, directory: RunDirectory, observer: Any) -> None:
+        if directory.path.is_dir():
+            directory.experiment.write_text("version: 1\n")
         raise KeyboardInterrupt
 
     fake_study(monkeypatch, run_study)
+    assert call("run", "--output", tmp_path / "my run") == (130, "", "interrupted: nothing was begun\n")
+    (tmp_path / "my run").mkdir()
     status, out, err = call("run", "--output", tmp_path / "my run")
     assert status == 130 and out == ""
     command = f"precsearch resume '{tmp_path}/my run'"

@@ -26,13 +26,12 @@ def open_run(directory: RunDirectory, experiment: Experiment) -> Iterator[None]:
     """Hold `directory` for one study of `experiment`: made if new, continued if it holds the same experiment.
 
     Raises:
-        RunDirectoryError: when it is another experiment's, is not a run directory, cannot be written, or has
-        a
+        RunDirectoryError: when it is another experiment's, is not a run directory, cannot be written, or has a
             driver already.
     """
-    _check(directory, experiment)
+    check_directory(directory, experiment)
     with _locked(directory.path):
-        _check(directory, experiment)  # again: another driver may have made it while this one waited
+        check_directory(directory, experiment)  # again: another driver may have made it while this one waited
         text = dump_experiment(experiment)
         if not directory.experiment.is_file() or directory.experiment.read_text(encoding="utf-8") != text:
             write_text(directory.experiment, text)
@@ -41,7 +40,12 @@ def open_run(directory: RunDirectory, experiment: Experiment) -> Iterator[None]:
         yield
 
 
-def _check(directory: RunDirectory, experiment: Experiment) -> None:
+def check_directory(directory: RunDirectory, experiment: Experiment) -> None:
+    """Check that `directory` is new, or holds this experiment; writes nothing.
+
+    Raises:
+        RunDirectoryError: when it is something else.
+    """
     path = directory.path
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path} is a file, not a run directory; give a directory with --output")

@@ -10,9 +10,10 @@ from precsearch.experiment import Experiment
 from precsearch.results import Observer, RunDirectory, Session, TrialResult
 from precsearch.selection import knee
 from precsearch.study.baselines import BaselineJobs
-from precsearch.study.directory import open_run
+from precsearch.study.directory import check_directory, open_run
 from precsearch.study.executors import make_executor
 from precsearch.study.executors.base import RunTrial
+from precsearch.study.feasibility import inspect_study
 from precsearch.study.journal import StudyJournal, quiet_optuna
 from precsearch.study.pruning import make_pruning
 from precsearch.study.samplers import make_sampler
@@ -68,7 +69,10 @@ def run_study(
         RunDirectoryError: when the directory cannot be written, is another experiment's, or has a driver.
     """
     started = time.monotonic()
-    check_study(experiment)  # before anything is written
+    check_study(experiment)
+    if run_trial is None and not directory.experiment.is_file():  # all of it before anything is written
+        check_directory(directory, experiment)
+        inspect_study(experiment)
     study, train = experiment.study, run_trial or _train
     with open_run(directory, experiment), quiet_optuna():
         journal = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))

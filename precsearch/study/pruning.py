@@ -20,8 +20,7 @@ from optuna.trial import Trial, TrialState
 from precsearch.experiment import Experiment
 from precsearch.space import CategoricalDimension, Dimension
 from precsearch.study.arguments import build
-
-LIMIT: Final = "inner.budget.limit"
+from precsearch.study.feasibility import is_limit
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class BandedPruning:
         self._ranges = {
             path: bounds
             for path, dimension in space.items()
-            if (path == LIMIT or path.startswith(LIMIT + ".")) and (bounds := _bounds(dimension)) is not None
+            if is_limit(path) and (bounds := _bounds(dimension)) is not None
         }
         self.bands = bands if self._ranges else 1
         direction = StudyDirection.MAXIMIZE if metric.endswith("accuracy") else StudyDirection.MINIMIZE

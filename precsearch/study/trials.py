@@ -14,19 +14,13 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from precsearch.errors import (
-    AllocationError,
-    BudgetError,
-    ConfigurationError,
-    DataError,
-    ModelError,
-    RunDirectoryError,
-)
+from precsearch.errors import AllocationError, ConfigurationError, DataError, RunDirectoryError
 from precsearch.experiment import Experiment
 from precsearch.experiment.loading import apply_point
 from precsearch.results import Observer, Progress, RunDirectory, TrialRecord, read_record
 from precsearch.space import suggest
 from precsearch.study.executors.base import Job, Outcome
+from precsearch.study.feasibility import ONE_POINT
 from precsearch.study.journal import StudyJournal
 from precsearch.study.outcomes import judged_metrics, keep_outcome
 from precsearch.study.pruning import make_pruning
@@ -36,7 +30,6 @@ from precsearch.study.seeds import trial_seed
 from precsearch.study.telling import STATES, LiveTrial, told_progress, told_reason
 
 _EVERY_TRIAL: Final = (ConfigurationError, DataError, RunDirectoryError, AllocationError)
-_ONE_POINT: Final = (BudgetError, ModelError, AllocationError)  # of these, what another point may not raise
 
 
 class StudyTrials:
@@ -130,7 +123,7 @@ class StudyTrials:
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Keep and tell how a trial ended; end the study where every other trial would end the same."""
-        one_point = isinstance(outcome.error, _ONE_POINT) and self._experiment.space
+        one_point = isinstance(outcome.error, ONE_POINT) and self._experiment.space
         if isinstance(outcome.error, _EVERY_TRIAL) and not one_point:
             raise outcome.error
         self._conclude(job, outcome)

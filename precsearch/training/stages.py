@@ -217,22 +217,6 @@ def check_finite(name: str, value: float) -> float:
     return value
 
 
-@torch.no_grad()
-def recalibrate(model: nn.Module, batches: Batches) -> None:
-    """Bring BatchNorm statistics and quantizer ranges to the frozen allocation: one pass, no gradients."""
-    training = model.training
-    norms = {norm: norm.momentum for norm in model.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)}
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches counts alike
-    model.train()
-    for inputs, _ in batches:
-        model(inputs)
-    for norm, momentum in norms.items():
-        norm.momentum = momentum
-    model.train(training)
-
-
 def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple[Split, Split]:
     """Part a split at random -> the rest, and the held-out fraction."""
     order = torch.randperm(len(split), generator=generator)
