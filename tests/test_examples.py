@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import precsearch
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str | Path) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_own_model_keeps_its_accuracy_through_saving() -> None:
+    printed = run("-W", "error", "examples/own_model.py")
+    assert re.findall(r"^(conv1|conv2|out) +\d+ +\d+$", printed, re.MULTILINE) == ["conv1", "conv2", "out"]
+    saved, loaded = re.findall(r"^(?:fine-tuned|loaded): +([\d.]+) %", printed, re.MULTILINE)
+    assert saved == loaded
+    assert float(saved) > 80
+    spent, limit = re.findall(r"([\d.]+) of ([\d.]+) allowed", printed)[0]
+    assert float(spent) <= float(limit)
+
+
+def test_own_model_is_searched_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = run(
+        "-m", "precsearch", "run", "examples/own_model.yaml", "--trials", "2", "--output", tmp_path / "run", "--json"
+    )
+    member = json.loads(printed)["front"][0]
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    from examples.nets import build, digits  # type: ignore[import-not-found]
+
+    allocation = precsearch.Allocation.model_validate(member["allocation"])
+    assert allocation.bits("weight")["out"] == 8
+    assert allocation.cost.model_size <= member["limit"]
+    width = int(member["params"]["model.width"])
+    model = precsearch.apply_allocation(build((1, 8, 8), 10, width), allocation)
+    model.load_state_dict(load_file(tmp_path / "run" / "trials" / f"{member['trial']:04d}" / "weights.safetensors"))
+    inputs, targets = digits()[1]
+    right = (model.eval()(inputs).argmax(1) == targets).float().mean()
+    assert float(right) == pytest.approx(member["metrics"]["test_accuracy"])
