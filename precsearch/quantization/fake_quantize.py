@@ -63,10 +63,12 @@ class _FakeQuantize(torch.autograd.Function):
         inside = (x >= low) & (x <= reach)
         passed = gradient * inside
         grad_step = grad_reach = None
-        if context.needs_input_grad[1]:
-            grad_step = _sum_rows(passed * (quantized - x), step) / step.flatten()
-        if context.needs_input_grad[2]:
-            grad_reach = _sum_rows((gradient - passed) * quantized, reach) / reach.flatten()
+        if context.needs_input_grad[1] or context.needs_input_grad[2]:
+            # In the ranges' precision, which is finer than x's under autocast.
+            fine, flowed = gradient.to(quantized), passed.to(quantized)
+            level = _inner(flowed, quantized, step)
+            grad_step = (level - _inner(flowed, x.to(quantized), step)) / step.flatten()
+            grad_reach = (_inner(fine, quantized, step) - level) / reach.flatten()
         return passed if context.clip_gradient else gradient, grad_step, grad_reach, None, None
 
 
@@ -75,9 +77,11 @@ def _as_rows(value: Tensor, x: Tensor) -> Tensor:
     return value.reshape(-1, *[1] * (x.dim() - 1)) if x.dim() else value.reshape(())
 
 
-def _sum_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """Sum over everything but the rows -> [R]."""
-    return x.flatten(1).sum(1) if rows.numel() > 1 else x.sum().reshape(1)
+def _inner(a: Tensor, b: Tensor, rows: Tensor) -> Tensor:
+    """Inner product of each row -> [R]; without a temporary the size of the tensors where there is one row."""
+    if rows.numel() == 1:
+        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(1)
+    return (a * b).flatten(1).sum(1)
 
 
 class _StraightThrough(torch.autograd.Function):

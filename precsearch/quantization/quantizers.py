@@ -46,6 +46,7 @@ class Quantizer(nn.Module):
         self.enabled = True
         self._chosen = 0
         self._relaxed: Tensor | None = None
+        self._powers = (-1, torch.empty(0))
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
 
@@ -99,10 +100,17 @@ class Quantizer(nn.Module):
         by the expected power, not the drawn one, keeps draws of many bits from shouting: their tiny error
         would be scaled up to speak of two bits.
         """
-        levels_K = torch.tensor([self.levels(bits) for bits in self.bits], device=reach.device)
-        power_KR = (self.reach / levels_K.unsqueeze(1)).square()
-        soft_step = step * (relaxed @ power_KR).log() / 2
+        soft_step = step * (relaxed @ self._power()).log() / 2
         return straight_through(step, soft_step), straight_through(reach, relaxed @ self.reach)
+
+    def _power(self) -> Tensor:
+        """Squared step of every candidate, [K, R]; computed anew when the ranges have changed."""
+        version, power_KR = self._powers
+        if version != self.reach._version or power_KR.shape != self.reach.shape:
+            levels_K = torch.tensor([self.levels(bits) for bits in self.bits], device=self.reach.device)
+            power_KR = (self.reach / levels_K.unsqueeze(1)).square()
+            self._powers = (self.reach._version, power_KR)
+        return power_KR
 
     def _due(self) -> bool:
         """Whether this forward looks at the data; counts training forwards."""
