@@ -30,7 +30,7 @@ class _Learned(Sampler):
         return self.problem.option_scores(self.logits.detach().double().cpu().numpy())
 
     def solve(self) -> Ints:
-        """The allocation of highest total logit under the budget, by mixed-integer programming, slack filled."""
+        """The allocation of highest total logit under the budget, exactly, slack filled."""
         return self.problem.slot_candidates(solve_exactly(self._numpy_scores(), self.problem))
 
     def expected_cost(self) -> Tensor:
