@@ -29,7 +29,7 @@ def problems(draw, most_units=4, most_bits=3):
         table = rng.integers(0, 9, (len(bits),) * len(own)).astype(float)
         for axis in range(table.ndim):
             table = table.cumsum(axis)
-        units.append((own, (table + rng.integers(0, 4)) * fraction, u % constraints))
+        units.append((own, (table + rng.integers(1, 4)) * fraction, u % constraints))
     loose = make_problem(slots, bits, units, [1e9] * constraints)
     low, high = loose.spent(loose.cheapest()), loose.spent(loose.dearest())
     tightness = draw(st.floats(0, 1.1))
@@ -63,7 +63,7 @@ def plans(draw, most_layers=6, kinds=KINDS):
     weight_only = kind == "model_size" or draw(st.booleans())
     choices = []
     for u in range(draw(st.integers(1, most_layers))):
-        numel, rows, inputs, calls = (int(n) for n in np.exp(rng.uniform(0, [9, 4, 7, 4])) + 4)
+        numel, rows, inputs, calls = (int(n) for n in np.exp(rng.uniform(0, [9, 4, 7, 4])) + 8)
         pin = SEARCHED if u == 0 else draw(st.sampled_from([SEARCHED] * 4 + [8, None]))
         layer = Footprint(f"layer{u}", numel, rows, inputs, numel * calls)
         choices.append(LayerChoices(layer, pin, None if weight_only else pin))

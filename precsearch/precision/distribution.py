@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from precsearch.precision.problem import Floats, Problem
 
-_NEWTON = 40
+_STEPS = 100
+_AHEAD = 0.7  # a step that leaves more of the excess than this was slow
 _CLOSE = 1e-9
-_STEEPEST = 1e4
 
 
 class OptionTable(nn.Module):
@@ -98,24 +98,40 @@ class OptionTable(nn.Module):
         return variance_U.new_zeros(len(self.problem.limits)).index_add(0, self.constraint_U, variance_U)
 
     def _multipliers(self, scaled_UO: Floats) -> Floats:
-        """Safeguarded Newton for ``expected cost = limit``, all constraints at once -> [C]."""
+        """Solve ``expected cost = limit`` for all constraints at once -> [C].
+
+        Newton steps where they get ahead; where the cost is flat or leaps (many layers, low temperatures) a root is
+        first enclosed by ever wider steps, then halved in on.
+        """
         problem = self.problem
         count = len(problem.limits)
-        low, high = np.full(count, -_STEEPEST), np.full(count, _STEEPEST)
-        current = np.zeros(count)
-        for _ in range(_NEWTON):
-            tilted = scaled_UO - current[problem.constraint, None] * self.price
-            p = np.exp(tilted - tilted.max(1, keepdims=True))
-            p /= p.sum(1, keepdims=True)
-            mean = (p * self.price).sum(1)
-            variance = (p * self.price**2).sum(1) - mean**2
-            excess = np.bincount(problem.constraint, mean, count) - 1
-            if (np.abs(excess[self.binding]) < _CLOSE).all():
+        low, high = np.full(count, -np.inf), np.full(count, np.inf)
+        current, before = np.zeros(count), np.full(count, np.inf)
+        for _ in range(_STEPS):
+            excess, variance = self._excess(scaled_UO, current)
+            sought = self.binding & (np.abs(excess) >= _CLOSE)
+            if not sought.any():
                 break
             low, high = np.where(excess > 0, current, low), np.where(excess > 0, high, current)
-            step = current + excess / np.maximum(np.bincount(problem.constraint, variance, count), 1e-12)
-            current = np.where((step > low) & (step < high), step, (low + high) / 2)
+            wide = 3 * np.abs(current) + 1
+            near, far = np.where(np.isinf(low), current - wide, low), np.where(np.isinf(high), current + wide, high)
+            outward = np.where(excess > 0, far, near)
+            halved = np.where(np.isinf(high - low), outward, (near + far) / 2)
+            newton = current + excess / np.maximum(variance, 1e-300)
+            ahead = (newton > near) & (newton < far) & (np.abs(excess) < _AHEAD * before)
+            current, before = np.where(sought, np.where(ahead, newton, halved), current), np.abs(excess)
         return np.where(self.binding, current, 0.0)
+
+    def _excess(self, scaled_UO: Floats, multiplier_C: Floats) -> tuple[Floats, Floats]:
+        """Expected cost beyond the limit and its variance, in parts of the limit -> [C], [C]."""
+        constraint, count = self.problem.constraint, len(multiplier_C)
+        tilted = scaled_UO - multiplier_C[constraint, None] * self.price
+        p = np.exp(tilted - tilted.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        mean = (p * self.price).sum(1)
+        variance = (p * self.price**2).sum(1) - mean**2
+        of_constraint = np.eye(count)[constraint]
+        return mean @ of_constraint - 1, variance @ of_constraint
 
 
 def entropy(probabilities_SK: Tensor) -> Tensor:

@@ -1,0 +1,207 @@
+"""Prices against hand counts, and the errors of limits that cannot be kept or do not bind."""
+
+import re
+from collections import OrderedDict
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from precsearch import Budget, BudgetError, SearchableModel
+from precsearch.precision.budgets import BUDGETS, Footprint, cost_of, spend
+from precsearch.precision.planning import SEARCHED, LayerChoices, make_plan
+
+A = Footprint("a", numel=100, rows=1, inputs=10, macs=1000)
+B = Footprint("b", numel=300, rows=7, inputs=90, macs=300)
+C = Footprint("c", numel=13, rows=1, inputs=5, macs=50)
+LAYERS = [(A, 2, 4), (B, 4, 8), (C, None, None)]
+EXAMPLE = torch.zeros(3, 1, 6, 6)
+
+
+def network():
+    """conv [4, 1, 3, 3] on 6x6 -> 4x4, BatchNorm, fc [5, 64], out [2, 5]."""
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 4, 3),
+            norm=nn.BatchNorm2d(4),
+            flat=nn.Flatten(),
+            fc=nn.Linear(64, 5),
+            out=nn.Linear(5, 2, bias=False),
+        )
+    )
+
+
+NUMEL = {"conv": 36, "fc": 320, "out": 10}
+INPUTS = {"conv": 36, "fc": 64, "out": 5}
+MACS = {"conv": 36 * 16, "fc": 320, "out": 10}
+FLOATS = 4 + 5 + 4 * 4  # biases; BatchNorm's weight, bias, running mean and variance
+
+
+class TestPrices:
+    @pytest.mark.parametrize(
+        ("kind", "scope", "expected"),
+        [
+            ("layer_bits", "weight", Fraction(2 + 4, 2)),
+            ("layer_bits", "activation", Fraction(4 + 8, 2)),
+            ("average_bits", "weight", Fraction(2 * 100 + 4 * 300, 400)),
+            ("average_bits", "activation", Fraction(4 * 10 + 8 * 90, 100)),
+            # packed weights; a scale each row of a quantized weight and each quantized input; floats
+            ("model_size", "all", Fraction(25 + 150 + 13 * 4 + 4 * (1 + 7) + 4 * 2 + 4 * 6)),
+            ("bitops", "all", Fraction(1000 * 2 * 4 + 300 * 4 * 8 + 50 * 32 * 32)),
+        ],
+    )
+    def test_by_hand(self, kind, scope, expected):
+        assert spend(BUDGETS[kind], scope, LAYERS, float_elements=6) == expected
+
+    def test_a_layers_bytes_round_up(self):
+        assert BUDGETS["model_size"].price(C, "all", 3, None) == 5 + 4  # 39 bits
+
+    def test_cost_of_an_allocation(self):
+        cost = cost_of(LAYERS, 6)
+        assert cost.average_bits == {"weight": 3.5, "activation": 7.6}
+        assert (cost.model_size, cost.bitops) == (25 + 150 + 52 + 32 + 8 + 24, 8000 + 9600 + 51200)
+        assert cost_of([(A, 2, None)], 0).average_bits == {"weight": 2.0}
+
+
+def recount(allocation, granularity):
+    """Every figure of an allocation anew, from its bits and the hand counts."""
+    weight, activation = allocation.bits("weight"), allocation.bits("activation")
+    rows = {"conv": 4, "fc": 5, "out": 2} if granularity == "channel" else dict.fromkeys(NUMEL, 1)
+    size = 4 * FLOATS
+    bitops = 0
+    for name, numel in NUMEL.items():
+        w, a = weight[name], activation[name]
+        size += -(-numel * (w or 32) // 8) + 4 * rows[name] * (w is not None) + 4 * (a is not None)
+        bitops += MACS[name] * (w or 32) * (a or 32)
+    mean = {}
+    for target, bits, elements in (("weight", weight, NUMEL), ("activation", activation, INPUTS)):
+        names = [name for name in NUMEL if bits[name] is not None]
+        if names:
+            mean["layer_bits", target] = sum(bits[n] for n in names) / len(names)
+            mean["average_bits", target] = sum(bits[n] * elements[n] for n in names) / sum(elements[n] for n in names)
+    return size, bitops, mean
+
+
+class TestAllocations:
+    @pytest.mark.parametrize("granularity", ["tensor", "channel"])
+    @pytest.mark.parametrize("pin", [{}, {"conv": 8}, {"fc": "float"}, {"conv": "float", "out": 5}])
+    @pytest.mark.parametrize("targets", [["weight"], ["weight", "activation"], ["activation"]])
+    @pytest.mark.parametrize("kind", BUDGETS)
+    def test_what_is_reported_is_an_independent_recount(self, kind, targets, pin, granularity):
+        if kind == "model_size" and "activation" in targets:
+            return  # does not bind activations
+        limit = {"layer_bits": 5.3, "average_bits": 5.9, "model_size": 1500, "bitops": 700_000}[kind]
+        if kind == "bitops" and len(targets) == 1:
+            limit *= 4
+        searchable = SearchableModel(
+            network(),
+            Budget(kind, limit),
+            EXAMPLE,
+            bits=[2, 3, 4, 8],
+            targets=targets,
+            granularity=granularity,
+            pin=pin,
+            sampler="random",
+        )
+        allocation = searchable.allocation()
+        size, bitops, mean = recount(allocation, granularity)
+        assert (allocation.cost.model_size, allocation.cost.bitops) == (size, bitops)
+        for (each, target), value in mean.items():
+            if each == "average_bits":
+                assert allocation.cost.average_bits[target] == pytest.approx(value, rel=1e-12)
+        expected = {"model_size": size, "bitops": bitops}.get(kind) or max(mean[kind, t] for t in targets)
+        assert allocation.budget.achieved == pytest.approx(expected, rel=1e-12)
+        assert allocation.budget.achieved <= limit
+        for name, bits in pin.items():
+            assert allocation.bits(targets[0])[name] == (None if bits == "float" else bits)
+
+    def test_a_limit_for_each_target(self):
+        limits = {"weight": 2.5, "activation": 7.0}
+        searchable = SearchableModel(network(), Budget("layer_bits", limits), EXAMPLE, bits=[2, 3, 4, 8])
+        budget = searchable.allocation().budget
+        assert budget.limit == limits
+        assert budget.achieved == budget.by_target == {"weight": 7 / 3, "activation": 20 / 3}
+
+    def test_one_limit_for_both_targets_reports_the_larger(self):
+        searchable = SearchableModel(network(), Budget("average_bits", 3.9), EXAMPLE, bits=[2, 3, 4, 8])
+        budget = searchable.allocation().budget
+        assert budget.achieved == max(budget.by_target.values()) <= 3.9
+
+
+def choices(*layers, activation=None):
+    return [LayerChoices(layer, SEARCHED, activation) for layer in layers]
+
+
+class TestLimits:
+    @given(st.decimals(2, 8, places=2), st.integers(1, 40))
+    @settings(max_examples=80, deadline=None)
+    def test_decimals_are_exact(self, limit, layers):
+        """2.3 x 10 layers are 23 bits, though 2.3 is less in binary."""
+        footprints = [Footprint(f"l{i}", 1, 1, 1, 1) for i in range(layers)]
+        plan = make_plan(Budget("layer_bits", float(limit)), choices(*footprints), [2, 3, 8], 0)
+        assert plan.problem.limits.tolist() == [float(int(Fraction(limit) * layers))]
+
+    def test_a_decimal_that_would_be_lost_in_binary(self):
+        footprints = [Footprint(f"l{i}", 1, 1, 1, 1) for i in range(10)]
+        assert make_plan(Budget("layer_bits", 2.3), choices(*footprints), [2, 3], 0).problem.limits == 23
+        assert make_plan(Budget("layer_bits", np.float64(2.3)), choices(*footprints), [2, 3], 0).problem.limits == 23
+
+    @given(st.integers(0, 2**30), st.sampled_from(sorted(BUDGETS)), st.integers(1, 8))
+    @settings(max_examples=80, deadline=None)
+    def test_the_cheapest_cost_is_named_and_works(self, seed, kind, layers):
+        rng = np.random.default_rng(seed)
+        footprints = [
+            Footprint(f"l{i}", *(int(n) for n in np.exp(rng.uniform(1, [14, 6, 12, 16])) + 4)) for i in range(layers)
+        ]
+        what = [LayerChoices(f, SEARCHED, None if kind == "model_size" else SEARCHED) for f in footprints]
+        what += [LayerChoices(Footprint("pinned", 50, 2, 20, 70), 7, 7)]
+        with pytest.raises(BudgetError, match="cheapest possible allocation") as caught:
+            make_plan(Budget(kind, 1e-3), what, [2, 4], 9)
+        named = float(re.search(r"costs ([\d.]+);", str(caught.value)).group(1))
+        limit = named
+        if kind in ("layer_bits", "average_bits"):  # the activations' cheapest cost is named next
+            try:
+                make_plan(Budget(kind, limit), what, [2, 4], 9)
+            except BudgetError as error:
+                limit = float(re.search(r"costs ([\d.]+);", str(error)).group(1))
+        plan = make_plan(Budget(kind, limit), what, [2, 4], 9)
+        assert plan.problem.keeps_budget(plan.problem.cheapest())
+        with pytest.raises(BudgetError):
+            make_plan(Budget(kind, named * 0.999), what, [2, 4], 9)
+
+    def test_pins_are_counted(self):
+        what = [LayerChoices(A, SEARCHED, None), LayerChoices(B, 8, None), LayerChoices(C, None, None)]
+        assert make_plan(Budget("layer_bits", 6), what, [2, 4], 0).problem.limits == 12 - 8
+        assert make_plan(Budget("average_bits", 7), what, [2, 4], 0).problem.limits == 400 * 7 - 300 * 8
+        with pytest.raises(BudgetError, match=r"cannot be kept at 4\.5 bits: .* costs 5;"):
+            make_plan(Budget("layer_bits", 4.5), what, [2, 4], 0)
+
+    @pytest.mark.parametrize(
+        ("budget", "activation", "told"),
+        [
+            (Budget("model_size", 1e6), SEARCHED, "does not count the bits of the activations"),
+            (Budget("layer_bits", {"weight": 3}), SEARCHED, "has no 'activation'"),
+            (Budget("layer_bits", {"activation": 3}), None, "has no 'weight'"),
+            (Budget("bitops", {"weight": 3}), SEARCHED, "binds weights and activations together"),
+        ],
+    )
+    def test_unbound_targets(self, budget, activation, told):
+        with pytest.raises(BudgetError, match=told):
+            make_plan(budget, choices(A, B, activation=activation), [2, 4], 0)
+
+    def test_nothing_to_search(self):
+        with pytest.raises(BudgetError, match="every layer is pinned"):
+            make_plan(Budget("layer_bits", 8), [LayerChoices(A, 8, 8)], [2, 4], 0)
+
+    @pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf"), {"weight": 3, "activation": 0}])
+    def test_limits_are_positive_and_finite(self, limit):
+        with pytest.raises(BudgetError, match="positive, finite"):
+            Budget("layer_bits", limit)
+
+    def test_unknown_kind(self):
+        with pytest.raises(BudgetError, match="one of layer_bits, average_bits, model_size, bitops, but got 'bits'"):
+            Budget("bits", 3)
