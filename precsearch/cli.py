@@ -39,9 +39,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _number(flag: str, text: str, kind: type[int] | type[float] = int, least: int = 0) -> Any:
+    """An option whose error names what was given, as Typer's own does not."""
+
+    def parse(given: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= kind(given) < float("inf"):
+                return kind(given)
+        noun = "a whole number" if kind is int else "a number"
+        raise typer.BadParameter(f"{noun} of at least {least} must be given, but got {given!r}")
+
+    return typer.Option(flag, parser=parse, metavar="N", help=text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
-Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Trials in all (study.n_trials).")]
+Trials = Annotated[int | None, _number("--trials", "Trials in all (study.n_trials).", least=1)]
 
 
 def _version(wanted: bool) -> None:
@@ -124,8 +138,8 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 def export(
     *,
     path: RunPath,
-    trial: Annotated[int | None, typer.Option(help="The allocation of this trial.")] = None,
-    budget: Annotated[float | None, typer.Option(help="The best one whose budget limit is at most this.")] = None,
+    trial: Annotated[int | None, _number("--trial", "The allocation of this trial.")] = None,
+    budget: Annotated[float | None, _number("--budget", "The best one whose limit is at most this.", float)] = None,
     knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
     format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,

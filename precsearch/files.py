@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -21,13 +22,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         temporary.replace(path)
+    except FileExistsError:
+        raise RunDirectoryError(f"cannot write {path}: {path.parent} is a file; give another folder") from None
     except OSError as error:
         raise RunDirectoryError(
             f"cannot write {path}: {error.strerror or error}; check its folder's permissions and free space"
         ) from None
     finally:
-        if os.access(path.parent, os.W_OK):
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

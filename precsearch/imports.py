@@ -205,7 +205,8 @@ def _raised(path: str, module: str, problem: BaseException) -> ConfigurationErro
 def _told(problem: BaseException) -> str:
     # where it happened: the command line prints no traceback
     frames = traceback.extract_tb(problem.__traceback__)
-    outside = [f for f in frames if not f.filename.startswith("<") and f.filename != __file__]
+    inside = (__file__, importlib.__file__)
+    outside = [f for f in frames if not f.filename.startswith("<") and f.filename not in inside]
     where = f" ({outside[-1].filename}:{outside[-1].lineno})" if outside else ""
     return f"{type(problem).__name__}: {problem}{where}"
 

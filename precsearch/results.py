@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import RunDirectoryError
@@ -214,7 +214,7 @@ def read_record(directory: Path) -> TrialRecord | None:
         return TrialRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, json.JSONDecodeError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # not JSON, not UTF-8, or not a record
         first = str(error).splitlines()[0]
         raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to train that trial again") from None
 

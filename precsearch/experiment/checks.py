@@ -47,6 +47,7 @@ def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding
         searched: the paths that `space` names, those with an invalid dimension too.
     """
     yield from _data_keys(experiment)
+    yield from _measured(experiment)
     for path in experiment.space:
         yield from _path(experiment, path)
         yield from _condition(experiment, path, searched)
@@ -64,6 +65,19 @@ def _data_keys(experiment: Experiment) -> Iterator[Finding]:
                 f"unknown key {key!r}{hint}",
                 at_key=True,
             )
+
+
+def _measured(experiment: Experiment) -> Iterator[Finding]:
+    targets = experiment.inner.targets
+    for block in ("objectives", "constraints"):
+        for i, each in enumerate(getattr(experiment.study, block)):
+            target = each.metric.removeprefix("average_bits_")
+            if target not in {each.metric, *targets} and "inner.targets" not in experiment.space:
+                yield Finding(
+                    ("study", block, i, "metric"),
+                    f"a metric that trials measure must be named, but got {each.metric!r}, and `inner.targets` is "
+                    f"[{', '.join(targets)}]; add {target} to it, or drop this entry",
+                )
 
 
 def _path(experiment: Experiment, path: str) -> Iterator[Finding]:

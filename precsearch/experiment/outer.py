@@ -18,7 +18,9 @@ def _selectable(metric: str) -> str:
             f"use {metric.replace('test_', 'validation_', 1)!r}: the test split is read for the report only"
         )
     if metric not in SELECTABLE_METRICS:
-        near = difflib.get_close_matches(metric, SELECTABLE_METRICS, n=1)
+        on_validation = f"validation_{metric}"  # what `accuracy` and `loss` mean
+        near = [on_validation] if on_validation in SELECTABLE_METRICS else []
+        near = near or difflib.get_close_matches(metric, SELECTABLE_METRICS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"one of {', '.join(SELECTABLE_METRICS)} must be given, but got {metric!r}{hint}")
     return metric

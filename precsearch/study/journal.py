@@ -79,22 +79,23 @@ class StudyJournal:
     """
 
     def __init__(self, path: Path, name: str, objectives: tuple[ObjectiveSettings, ...], sampler: BaseSampler) -> None:
-        _repair(path)
         try:
+            _repair(path)
             self._storage = JournalStorage(DriverBackend(path))
-        except (ValueError, KeyError, OSError) as error:
+            held = self._storage.get_all_studies()
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             raise RunDirectoryError(
                 f"cannot read the study's journal {path}: {error}; something other than a killed run "
                 "damaged it: restore it from a copy, or start again with --output OTHER"
             ) from None
-        held = self._storage.get_all_studies()
-        self.study = optuna.create_study(
+        if not held:
+            directions = [objective.direction for objective in objectives]
+            optuna.create_study(study_name=name, storage=self._storage, directions=directions)
+        self.study = optuna.load_study(
             study_name=held[0].study_name if held else name,
             storage=self._storage,
-            directions=[objective.direction for objective in objectives],
             sampler=sampler,
             pruner=NopPruner(),  # pruning.py compares within budget bands instead
-            load_if_exists=True,
         )
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -108,9 +109,16 @@ class StudyJournal:
 
 
 def _repair(path: Path) -> None:
-    """Undo what a kill in the middle of an operation leaves: a line without end."""
+    """Undo what a kill in the middle of an operation leaves: a line without end.
+
+    Raises:
+        ValueError: when the last whole line is no operation; Optuna forgives it, and fails at the next one.
+    """
     if not path.is_file():
         return
-    with path.open("rb+") as file:
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        os.truncate(path, sum(map(len, lines[:-1])))
+        lines.pop()
+    if lines and not isinstance(json.loads(lines[-1]), dict):
+        raise ValueError("its last line is no operation")

@@ -62,7 +62,18 @@ class StudyTrials:
             self._n_trials = min(self._n_trials, sampler.trials)
 
     def recover(self) -> None:
-        """Bring journal, records and pruning to one state, after whatever ended the last run."""
+        """Bring journal, records and pruning to one state, after whatever ended the last run.
+
+        Raises:
+            RunDirectoryError: when the journal lacks trials that have results; new ones would overwrite them.
+        """
+        told = len(self._journal.trials())
+        beyond = [record.number for record in self._directory.records() if record.number > told]
+        if beyond:  # a power cut may lose the last one
+            raise RunDirectoryError(
+                f"{self._directory.journal} lacks trial {beyond[0]}, which has a result; "
+                "restore the journal from a copy, or start again with --output OTHER"
+            )
         for point in self._experiment.study.enqueue[len(self._journal.trials()) :]:
             self._journal.study.enqueue_trial(point)  # all of them, or those that a kill left out
         for frozen in self._journal.trials():
