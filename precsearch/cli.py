@@ -25,6 +25,7 @@ import typer
 import precsearch
 from precsearch.errors import ConfigurationError
 from precsearch.report.complaints import InterruptedRunError, complaint
+from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
     from precsearch.experiment import Experiment
@@ -183,7 +184,7 @@ def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     from precsearch.report.console import console
     from precsearch.report.plan import plan_dict, print_plan
 
-    with _stdout_kept(as_json):
+    with stdout_kept(as_json):
         from precsearch.study.driver import check_study
         from precsearch.study.feasibility import inspect_study
 
@@ -203,7 +204,7 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
 
     observer = watch(experiment, directory, console(stderr=True))
     try:
-        with _stdout_kept(as_json):
+        with stdout_kept(as_json):
             from precsearch.study.driver import run_study
 
             with observer:
@@ -218,11 +219,6 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
     if as_json:
         _print_json({**view.to_dict(), "finished": True, "exit_status": view.exit_status})
     return view.exit_status
-
-
-def _stdout_kept(as_json: bool) -> contextlib.AbstractContextManager[Any]:
-    """Keep stdout for the JSON object: what libraries print meanwhile goes to stderr."""
-    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def _print_json(value: dict[str, Any]) -> None:

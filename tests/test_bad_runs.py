@@ -89,8 +89,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {"cut short": lambda whole: whole[:30], "empty": lambda _: b"", "not UTF-8": lambda _: b"\xff\xfe{",
-          "a list": lambda _: b"[1, 2]"}  # fmt: skip
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda whole: whole[:30],
+    "empty": lambda _: b"",
+    "not UTF-8": lambda _: b"\xff\xfe{",
+    "a list": lambda _: b"[1, 2]",
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
