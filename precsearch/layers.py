@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from precsearch.errors import ModelError, PrecsearchWarning
@@ -73,6 +74,11 @@ def fingerprint(layers: list[tuple[str, str, tuple[int, ...]]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def layer_type(module: nn.Module) -> str:
+    """Class name of a layer; a parametrized one's class is made by torch, and its base is the layer's own."""
+    return (type(module).__mro__[1] if parametrize.is_parametrized(module) else type(module)).__name__
+
+
 def weight_shape(module: nn.Module) -> tuple[int, ...]:
     """Shape of a layer's weight."""
     weight = module.weight
@@ -114,7 +120,7 @@ def take_inventory(model: nn.Module, example_input: Tensor) -> Inventory:
         layers.append(
             Layer(
                 name=name,
-                type=type(module).__name__,
+                type=layer_type(module),
                 shape=weight_shape(module),
                 inputs=seen[name].inputs // batch,
                 macs=macs.get(name, 0) // batch,
@@ -128,7 +134,14 @@ def take_inventory(model: nn.Module, example_input: Tensor) -> Inventory:
         )
     for name, reason in left_float.items():
         warnings.warn(f"{name} stays in float32: {reason}", PrecsearchWarning, stacklevel=3)
-    weights = sum(layer.numel for layer in layers)
+    # A weight that another module uses as well (a tied embedding) is stored in float32 for that one.
+    elsewhere = {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, LAYER_TYPES)
+        for parameter in module.parameters(recurse=False)
+    }
+    weights = sum(layer.numel for layer in layers if id(found[layer.name].weight) not in elsewhere)
     return Inventory(
         layers=tuple(layers),
         left_float=left_float,
@@ -190,7 +203,7 @@ def _uncovered(model: nn.Module) -> dict[str, str]:
     """Modules that own a weight matrix which is no layer's."""
     reasons: dict[str, str] = {}
     for name, module in model.named_modules():
-        if isinstance(module, LAYER_TYPES):
+        if isinstance(module, (*LAYER_TYPES, parametrize.ParametrizationList)):
             continue
         large = [key for key, value in module.named_parameters(recurse=False) if value.dim() >= _MATRIX]
         if large:

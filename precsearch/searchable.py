@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from precsearch.allocation import Allocation, ModelIdentity
-from precsearch.conversion import Conversion, apply_allocation, describe_layers, install, quantizers_of
+from precsearch.conversion import (
+    Conversion,
+    apply_allocation,
+    describe_layers,
+    install,
+    quantizers_of,
+    refuse_converted,
+)
 from precsearch.errors import BudgetError, ConfigurationError
 from precsearch.layers import take_inventory
 from precsearch.precision.budgets import Budget, cost_of, use_of
@@ -76,6 +83,7 @@ class SearchableModel(nn.Module):
             raise ConfigurationError(
                 f"an allocation goes with the `fixed` sampler, and only with it, but got sampler {sampler!r}"
             )
+        refuse_converted(model)
         inventory = take_inventory(model, example_input)
         self.budget = budget
         self.temperature = temperature
@@ -86,7 +94,7 @@ class SearchableModel(nn.Module):
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
-        self._settled: int | None = None
+        self._settled: Tensor | None = None
 
     def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:
         problem = self.plan.problem
@@ -118,7 +126,13 @@ class SearchableModel(nn.Module):
         return self.model(*args, **kwargs)
 
     def draw(self) -> None:
-        """Draw the allocation of the next forwards; called by every training forward."""
+        """Draw the allocation of the next forwards; called by every training forward.
+
+        Raises:
+            ConfigurationError: when the temperature is not positive.
+        """
+        if not self.temperature > 0:
+            raise ConfigurationError(f"the temperature must be positive, but got {self.temperature}")
         self._settled = None
         drawn = self.sampler.draw(self.temperature)
         for s, quantizer in enumerate(self.quantizers):
@@ -126,13 +140,15 @@ class SearchableModel(nn.Module):
 
     def settle(self) -> None:
         """Set every layer to the allocation that the search would end with now."""
-        # The version counts in-place changes of the logits: solving again is needed only after a step.
-        version = sum(parameter._version for parameter in self.sampler.parameters())
-        if self._settled == version:
+        # Solving again is needed only after a step. Version counters do not tell: fused optimizers leave them alone.
+        logits = torch.cat(
+            [parameter.detach().flatten() for parameter in self.sampler.parameters()] or [torch.zeros(0)]
+        )
+        if self._settled is not None and torch.equal(self._settled, logits.cpu()):
             return
         for quantizer, candidate in zip(self.quantizers, self.sampler.solve(), strict=True):
             quantizer.choose(int(candidate))
-        self._settled = version
+        self._settled = logits.cpu()
 
     def quantize(self, on: bool) -> None:
         """Switch quantization on or off (warm-up); ranges are kept up to date either way."""

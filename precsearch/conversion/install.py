@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrecision
-from precsearch.conversion.plan import TARGETS, Conversion, check_identity
+from precsearch.conversion.plan import QUANTIZERS, TARGETS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
-from precsearch.layers import candidates, fingerprint, weight_shape
+from precsearch.layers import candidates, fingerprint, layer_type, weight_shape
 from precsearch.quantization.quantizers import ActivationQuantizer, Quantizer, WeightQuantizer
+from precsearch.quantization.scales import SCALE_RULES
 
 
 def install(model: nn.Module, conversion: Conversion) -> nn.Module:
@@ -51,9 +52,10 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
         `model`; it computes with the allocation's bits and trains with straight-through gradients.
 
     Raises:
-        AllocationError: when a layer is missing or its weight has another shape.
+        AllocationError: when a layer is missing, its weight has another shape, or a scale rule is unknown.
         ModelError: when the model was already converted.
     """
+    refuse_converted(model)
     found = candidates(model)
     names = [layer.name for layer in allocation.layers]
     missing = [name for name in names if name not in found]
@@ -64,13 +66,27 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
         )
     check_identity(
         allocation,
-        fingerprint([(name, _original_type(found[name]), weight_shape(found[name])) for name in names]),
+        fingerprint([(name, layer_type(found[name]), weight_shape(found[name])) for name in names]),
     )
+    for layer in allocation.layers:
+        _check_known(layer)
     for layer in allocation.layers:
         module = found[layer.name]
         weight, activation = layer.targets.get("weight"), layer.targets.get("activation")
         _install_layer(module, _weight_quantizer(weight, module), _activation_quantizer(activation, layer.name))
     return model
+
+
+def refuse_converted(model: nn.Module) -> None:
+    """Refuse a model that has quantizers already.
+
+    Raises:
+        ModelError: when it has.
+    """
+    if any(isinstance(module, Quantizer) for module in model.modules()):
+        raise ModelError(
+            f"a model is converted once, but this {type(model).__name__} has quantizers; start from a fresh model"
+        )
 
 
 def quantizers_of(module: nn.Module) -> dict[Target, Quantizer]:
@@ -111,16 +127,23 @@ def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrec
 
 
 def _install_layer(module: nn.Module, weight: WeightQuantizer | None, activation: ActivationQuantizer | None) -> None:
-    if quantizers_of(module):
-        raise ModelError(
-            f"a model is converted once, but this {type(module).__name__} has quantizers; start from a fresh model"
-        )
     if weight is not None:
         device = cast(Tensor, module.weight).device
         parametrize.register_parametrization(module, "weight", weight.to(device))
     if activation is not None:
         module.add_module("input_quantizer", activation.to(cast(Tensor, module.weight).device))
         module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
+
+
+def _check_known(layer: LayerPrecision) -> None:
+    used = [("scale", precision.scale, tuple(SCALE_RULES)) for precision in layer.targets.values()]
+    if "weight" in layer.targets:
+        used.append(("quantizer", layer.targets["weight"].quantizer, QUANTIZERS))
+    for what, name, known in used:
+        if name not in known:
+            raise AllocationError(
+                f"{what} must be one of {', '.join(known)}, but the allocation has {name!r} for {layer.name!r}"
+            )
 
 
 def _quantize_input(
@@ -144,8 +167,3 @@ def _activation_quantizer(precision: TargetPrecision | None, layer: str) -> Acti
     if precision is None or precision.bits is None:
         return None
     return ActivationQuantizer([precision.bits], precision.scale, precision.signed, layer)
-
-
-def _original_type(module: nn.Module) -> str:
-    """A parametrized module's class is made by torch; its base is the layer's own."""
-    return type(module).__mro__[1].__name__ if parametrize.is_parametrized(module) else type(module).__name__

@@ -71,11 +71,10 @@ class Conversion:
         for target in targets:
             _one_of("target", target, TARGETS)
         if allocation is not None:
-            bits = _bits_in(allocation, targets)
-        _check_bits(bits)
+            bits = _bits_in(allocation, targets, inventory)
         return cls(
             inventory,
-            tuple(bits),
+            _checked_bits(bits),
             cast(tuple[Target, ...], tuple(targets)),
             quantizer,
             scale,
@@ -124,11 +123,6 @@ class Conversion:
             bits = {(layer.name, t): layer.bits(t) for layer in allocation.layers for t in self.targets}
         else:
             names = [layer.name for layer in self.inventory.layers]
-            if len(allocation) != len(names):
-                raise AllocationError(
-                    f"one bit-width for each of the {len(names)} layers must be given ({', '.join(names)}), "
-                    f"but got {len(allocation)}"
-                )
             bits = {(name, t): given for name, given in zip(names, allocation, strict=True) for t in self.targets}
         chosen = []
         for slot in problem.slots:
@@ -159,28 +153,36 @@ def _resolve_pins(pin: Mapping[str, int | str], names: Sequence[str]) -> dict[st
         matched = [name for name in names if fnmatchcase(name, pattern)]
         if not matched:
             near = get_close_matches(pattern, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ConfigurationError(
                 f"`pin` must name a layer, but the model has no layer {pattern!r}{hint} Its layers: {', '.join(names)}"
             )
-        if bits != "float" and not (isinstance(bits, int) and 1 <= bits <= _MOST_BITS):
+        if bits != "float" and not (isinstance(bits, int) and not isinstance(bits, bool) and 1 <= bits <= _MOST_BITS):
             raise ConfigurationError(f"`pin` takes 1 to {_MOST_BITS} bits or 'float', but got {bits!r} for {pattern!r}")
         resolved.update(dict.fromkeys(matched, None if bits == "float" else cast(int, bits)))
     return resolved
 
 
-def _bits_in(allocation: Allocation | Sequence[int], targets: Sequence[str]) -> list[int]:
+def _bits_in(allocation: Allocation | Sequence[int], targets: Sequence[str], inventory: Inventory) -> list[int]:
     if not isinstance(allocation, Allocation):
+        names = [layer.name for layer in inventory.layers]
+        if len(allocation) != len(names):
+            raise AllocationError(
+                f"one bit-width for each of the {len(names)} layers must be given ({', '.join(names)}), "
+                f"but got {len(allocation)}"
+            )
         return sorted(set(allocation))
     given = {layer.bits(cast(Target, target)) for layer in allocation.layers for target in targets}
     return sorted(bits for bits in given if bits is not None)
 
 
-def _check_bits(bits: Sequence[int]) -> None:
-    if not bits or list(bits) != sorted(set(bits)) or not all(1 <= b <= _MOST_BITS for b in bits):
+def _checked_bits(bits: Sequence[int]) -> tuple[int, ...]:
+    given = list(bits)
+    if not given or given != sorted(set(given)) or not all(int(b) == b and 1 <= b <= _MOST_BITS for b in given):
         raise ConfigurationError(
-            f"candidate bit-widths must ascend without doubles, from 1 to {_MOST_BITS}, but got {list(bits)}"
+            f"candidate bit-widths must be whole, from 1 to {_MOST_BITS}, ascending without doubles, but got {given}"
         )
+    return tuple(int(b) for b in given)
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,10 +108,14 @@ class Quantizer(nn.Module):
         """Squared step of every candidate, [K, R]; computed anew when the ranges have changed."""
         version, power_KR = self._powers
         if version != self.reach._version or power_KR.shape != self.reach.shape:
-            levels_K = torch.tensor([self.levels(bits) for bits in self.bits], device=self.reach.device)
+            levels_K = self.reach.new_tensor([self.levels(bits) for bits in self.bits])
             power_KR = (self.reach / levels_K.unsqueeze(1)).square()
             self._powers = (self.reach._version, power_KR)
         return power_KR
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The relaxed sample belongs to the graph of one step, which can be neither copied nor pickled.
+        return {**self.__dict__, "_relaxed": None}
 
     def _due(self) -> bool:
         """Whether this forward looks at the data; counts training forwards."""
@@ -123,6 +128,7 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def _measure(self, x_K: Sequence[Tensor], previous: Tensor | None) -> Tensor:
         grids = [self.grid(bits) for bits in self.bits]
+        x_K = [x.to(self.reach.dtype) for x in x_K]
         return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
 
     def _known(self) -> bool:
@@ -218,11 +224,11 @@ class ActivationQuantizer(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input the layer computes with, of the shape of `x`."""
-        if self._due():
+        if self._due() or (self.training and not self._known()):
             self.refresh(x)
         if not self.enabled:
             return x
-        if not self._known():
+        if not self.training and not self._known():
             raise ModelError(
                 f"the activation range of layer {self.layer!r} is not known yet; load the saved weights, "
                 "or run a batch in training mode first"
@@ -239,4 +245,6 @@ class ActivationQuantizer(Quantizer):
         if not self._known():
             self.reach.copy_(self._measure([rows] * len(self.bits), None))
         else:
-            self.reach.lerp_(self._measure([rows] * len(self.bits), self.reach), _MOMENTUM)
+            measured = self._measure([rows] * len(self.bits), self.reach)
+            # One batch of infinities must not outlast its own step.
+            self.reach.lerp_(torch.where(measured.isfinite(), measured, self.reach), _MOMENTUM)
