@@ -1,0 +1,1 @@
+"""Claims of the documentation, as scripts that anyone can rerun."""

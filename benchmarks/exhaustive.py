@@ -62,7 +62,7 @@ class Problem:
         ]
 
 
-PROBLEMS = (Problem("3-bits", (2, 3, 4, 6), 3.0), Problem("2-bits", (1, 2, 3, 4), 2.0))
+PROBLEMS = (Problem("2-bits", (1, 2, 3, 4), 2.0), Problem("3-bits", (2, 3, 4, 6), 3.0))
 
 
 class _Session:
@@ -146,9 +146,7 @@ def describe(problem: Problem, table: Table) -> str:
         shown = ", ".join(f"{_name(bits)} ({ranked.index(bits) + 1})" for bits in found)
         best, strict = (sum(mean[b] <= mean[ranked[0]] + error for b in found) for error in (pooled, own))
         average = statistics.mean(mean[bits] for bits in found)
-        lines.append(
-            f"| {sampler} | {shown} | {best} of {len(found)} | {strict} of {len(found)} | {average:.4f} |"
-        )
+        lines.append(f"| {sampler} | {shown} | {best} of {len(found)} | {strict} of {len(found)} | {average:.4f} |")
     lines += ["", "| rank | bits | mean validation loss | seed 0 | seed 1 | seed 2 | |", "| --- " * 7 + "|"]
     for rank, bits in enumerate(ranked, 1):
         marks = ["among the best"] * (mean[bits] <= mean[ranked[0]] + pooled) + ["uniform"] * (len(set(bits)) == 1)

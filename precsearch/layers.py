@@ -134,18 +134,10 @@ def take_inventory(model: nn.Module, example_input: Tensor) -> Inventory:
         )
     for name, reason in left_float.items():
         warnings.warn(f"{name} stays in float32: {reason}", PrecsearchWarning, stacklevel=3)
-    # A weight that another module uses as well (a tied embedding) is stored in float32 for that one.
-    elsewhere = {
-        id(parameter)
-        for module in model.modules()
-        if not isinstance(module, LAYER_TYPES)
-        for parameter in module.parameters(recurse=False)
-    }
-    weights = sum(layer.numel for layer in layers if id(found[layer.name].weight) not in elsewhere)
     return Inventory(
         layers=tuple(layers),
         left_float=left_float,
-        float_elements=_float_elements(model) - weights,
+        float_elements=_float_elements(model, layers, found),
         fingerprint=fingerprint([(layer.name, layer.type, layer.shape) for layer in layers]),
     )
 
@@ -211,6 +203,15 @@ def _uncovered(model: nn.Module) -> dict[str, str]:
     return reasons
 
 
-def _float_elements(model: nn.Module) -> int:
+def _float_elements(model: nn.Module, layers: list[Layer], found: dict[str, nn.Module]) -> int:
+    """Elements of every parameter and float buffer that is no layer's weight."""
+    # A weight that another module uses as well (a tied embedding) is stored in float32 for that one.
+    elsewhere = {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, LAYER_TYPES)
+        for parameter in module.parameters(recurse=False)
+    }
+    weights = sum(layer.numel for layer in layers if id(found[layer.name].weight) not in elsewhere)
     buffers = (buffer for buffer in model.buffers() if buffer.is_floating_point())
-    return sum(p.numel() for p in model.parameters()) + sum(buffer.numel() for buffer in buffers)
+    return sum(p.numel() for p in model.parameters()) + sum(buffer.numel() for buffer in buffers) - weights

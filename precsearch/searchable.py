@@ -23,7 +23,7 @@ from precsearch.precision.budgets import Budget, cost_of, use_of
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
-from precsearch.quantization.quantizers import Quantizer
+from precsearch.quantization.base import Quantizer
 
 __all__ = ["SearchableModel", "apply_allocation"]
 
@@ -156,11 +156,10 @@ class SearchableModel(nn.Module):
             if isinstance(module, Quantizer):
                 module.enabled = on
 
-    def parameter_groups(self, lr: float, logits_lr: float = 0.03, **settings: Any) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, logits_lr: float = 0.2, **settings: Any) -> list[dict[str, Any]]:
         """Groups for any torch optimizer: the weights with `lr` and `settings`, the logits with `logits_lr`."""
-        groups = [{"params": list(self.model.parameters()), "lr": lr, **settings}]
-        logits = list(self.sampler.parameters())
-        return groups + ([{"params": logits, "lr": logits_lr, "weight_decay": 0.0}] if logits else [])
+        weights = {"params": list(self.model.parameters()), "lr": lr, **settings}
+        return [weights, *self.sampler.parameter_group(logits_lr)]
 
     def entropy(self) -> Tensor:
         """Mean entropy of the slots' candidates, in nats; differentiable."""

@@ -116,7 +116,7 @@ def test_digits_is_the_quick_default() -> None:
     assert experiment.space["inner.budget.limit"].model_dump(exclude_defaults=True) == {
         "type": "float",
         "low": 2.0,
-        "high": 6.0,
+        "high": 5.0,
         "step": 0.5,
     }
 

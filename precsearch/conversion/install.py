@@ -11,7 +11,8 @@ from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrec
 from precsearch.conversion.plan import QUANTIZERS, TARGETS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
 from precsearch.layers import candidates, fingerprint, layer_type, weight_shape
-from precsearch.quantization.quantizers import ActivationQuantizer, Quantizer, WeightQuantizer
+from precsearch.quantization.base import Quantizer
+from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import SCALE_RULES
 
 

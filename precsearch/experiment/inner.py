@@ -100,12 +100,12 @@ class LogitSettings(Settings):
     """`inner.logits:` how the precision distribution learns.
 
     Attributes:
-        lr: learning rate of the logits (Adam).
+        lr: how far a logit of typical gradient moves in a step (Adam, on gradients of even size).
         update: ``joint`` with the weights on the same batches, or ``alternate`` on a held-out part.
         holdout: fraction of the training split that ``alternate`` holds out.
     """
 
-    lr: float = Field(default=0.03, gt=0)
+    lr: float = Field(default=0.2, gt=0)
     update: Literal["joint", "alternate"] = "joint"
     holdout: float = Field(default=0.3, gt=0, lt=1)
 

@@ -115,8 +115,8 @@ class SearchStage(Stage):
         self.held_out = held_out
         self.search_steps = max(1, epochs.search * len(batches))
         self.searched = 0
-        logits = list(searchable.sampler.parameters())
-        self.logits_optimizer = torch.optim.Adam(logits, lr=settings.logits.lr) if logits else None
+        logits = searchable.sampler.parameter_group(settings.logits.lr)
+        self.logits_optimizer = torch.optim.Adam(logits) if logits else None
 
     def warm_up(self) -> float:
         """One epoch in float32, while the ranges get to know the data -> mean loss."""

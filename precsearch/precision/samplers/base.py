@@ -6,12 +6,18 @@ Legend: S slots, K candidates, U units, O options of a unit, C constraints; suff
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from precsearch.precision.problem import Ints, Problem
+
+# Root mean square that the loss's gradient is brought to, over all logits, and how slowly it is averaged.
+_EVEN = 0.1
+_MEMORY = 0.95
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,52 @@ class Sampler(nn.Module, ABC):
     def expected_cost(self) -> Tensor:
         """[C] expected cost under `probabilities`, as parts of the limits; differentiable."""
 
+    def parameter_group(self, lr: float) -> list[dict[str, Any]]:
+        """The logits' optimizer group, for Adam or SGD; nothing where nothing learns.
+
+        Args:
+            lr: how far a logit of typical gradient moves in a step.
+        """
+        logits = list(self.parameters())
+        return [{"params": logits, "lr": lr / _EVEN, "weight_decay": 0.0, "eps": 1.0}] if logits else []
+
     def penalty(self) -> Tensor:
         """What the sampler itself adds to the loss, []."""
         return torch.zeros(())
+
+
+class EvenGradient(nn.Module):
+    """Scales the loss's gradient of the logits to a constant size, all logits alike.
+
+    Adam divides every entry by its own size, so a slot that hardly matters would move as fast as one that
+    matters much. With the common size taken out here, and Adam's `eps` of 1 (see `Sampler.parameter_group`),
+    a step is proportional to the gradient; its typical entry moves by the learning rate.
+
+    Attributes:
+        power: running mean square of the gradient, []; 0 before the first.
+    """
+
+    power: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("power", torch.zeros(()))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """`logits`, whose gradient is scaled on its way back."""
+        apply: Callable[..., Tensor] = _Even.apply
+        return apply(logits, self.power)
+
+
+class _Even(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, power: Tensor) -> Tensor:
+        ctx.power = power
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        power, now = ctx.power, gradient.square().mean()
+        power.copy_(torch.where(power > 0, power.lerp(now, 1 - _MEMORY), now))
+        return gradient * (_EVEN / power.sqrt().clamp_min(1e-12)), None

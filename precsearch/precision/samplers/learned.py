@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from precsearch.precision.distribution import OptionTable, gumbel
 from precsearch.precision.problem import Floats, Ints, Problem
-from precsearch.precision.samplers.base import Draw, Sampler
+from precsearch.precision.samplers.base import Draw, EvenGradient, Sampler
 from precsearch.precision.solver import fill_slack, maximize, solve_exactly
 
 
@@ -25,6 +25,7 @@ class _Learned(Sampler):
         super().__init__(problem, generator)
         self.table = OptionTable(problem)
         self.logits = nn.Parameter(torch.zeros(len(problem.slots), len(problem.bits)))
+        self.even = EvenGradient()
 
     def _numpy_scores(self) -> Floats:
         return self.problem.option_scores(self.logits.detach().double().cpu().numpy())
@@ -47,7 +48,7 @@ class PerturbAndMap(_Learned):
 
     def draw(self, temperature: float) -> Draw:
         """An allocation that keeps the budget."""
-        scores_UO = self.table.scores(self.logits)
+        scores_UO = self.table.scores(self.even(self.logits))
         noisy_UO = scores_UO + gumbel(scores_UO.shape, self.generator).to(scores_UO)
         perturbed = noisy_UO.detach().double().cpu().numpy()
         options = fill_slack(maximize(perturbed, self.problem), perturbed, self.problem)
@@ -67,7 +68,7 @@ class GumbelSoftmax(_Learned):
 
     def draw(self, temperature: float) -> Draw:
         """An allocation that may cost more than the budget."""
-        noisy_SK = self.logits + gumbel(self.logits.shape, self.generator).to(self.logits)
+        noisy_SK = self.even(self.logits) + gumbel(self.logits.shape, self.generator).to(self.logits)
         return Draw(noisy_SK.detach().argmax(1).cpu().numpy(), torch.softmax(noisy_SK / temperature, dim=1))
 
     def probabilities(self) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from precsearch.precision.distribution import gumbel
 from precsearch.precision.problem import Flags, Floats, Ints, Problem
-from precsearch.precision.samplers.base import Draw, Sampler
+from precsearch.precision.samplers.base import Draw, EvenGradient, Sampler
 
 Priority = Callable[[int, Ints], Floats]
 
@@ -34,6 +34,7 @@ class Multinomial(Sampler):
     def __init__(self, problem: Problem, generator: torch.Generator) -> None:
         super().__init__(problem, generator)
         self.logits = nn.Parameter(torch.zeros(len(problem.slots)))
+        self.even = EvenGradient()
 
     def draw(self, temperature: float) -> Draw:
         """An allocation that keeps the budget."""
@@ -56,7 +57,7 @@ class Multinomial(Sampler):
         """[S, K] binomial around each slot's expected candidate."""
         _, eligible_TS = self._expected()
         last = len(self.problem.bits) - 1
-        taken_S = self._taken(eligible_TS, torch.zeros(eligible_TS.shape), 1.0)
+        taken_S = self._taken(self.logits, eligible_TS, torch.zeros(eligible_TS.shape), 1.0)
         rate_S1 = (taken_S / max(last, 1)).clamp(1e-4, 1 - 1e-4).unsqueeze(1)
         k = torch.arange(last + 1, device=self.logits.device)
         ways = torch.tensor([float(math.comb(last, int(i))) for i in k], device=self.logits.device)
@@ -84,15 +85,15 @@ class Multinomial(Sampler):
             options[self.problem.unit_of[slot]] = raised[slot]
             given[slot] += 1
 
-    def _taken(self, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
+    def _taken(self, logits: Tensor, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
         """[S] relaxed number of bits handed to each slot."""
-        eligible = torch.from_numpy(eligible_TS).to(self.logits.device)
-        noisy = self.logits + noise_TS[: len(eligible)].to(self.logits)
+        eligible = torch.from_numpy(eligible_TS).to(logits.device)
+        noisy = logits + noise_TS[: len(eligible)].to(logits)
         return torch.softmax(noisy.masked_fill(~eligible, -1e9) / temperature, dim=1).sum(0)
 
     def _relax(self, candidates: Ints, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
         """[S, K]: one-hot at the drawn candidate, sloping to its neighbours with the relaxed number of bits."""
-        taken_S = self._taken(eligible_TS, noise_TS, temperature)
+        taken_S = self._taken(self.even(self.logits), eligible_TS, noise_TS, temperature)
         drawn = torch.from_numpy(candidates).to(self.logits.device)
         last = len(self.problem.bits) - 1
         one_hot = nn.functional.one_hot(drawn, last + 1).to(self.logits)
