@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,15 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         metrics = evaluate(model, training.data, allocation)
     for name, value in metrics.items():
         check_finite(name, value)
-    provenance = {"seed": session.seed, "data": training.data.name, "data_checksum": training.data.checksum}
+    provenance = {
+        "precsearch": version("precsearch"),
+        "torch": torch.__version__,
+        "study": experiment.name,
+        "trial": session.directory.name,
+        "seed": session.seed,
+        "data": training.data.name,
+        "data_checksum": training.data.checksum,
+    }
     allocation = allocation.with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
     weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
