@@ -183,6 +183,22 @@ class TestProblem:
         chosen = total(problem.option_scores(slot_scores), problem.options_of(candidates))
         assert chosen == pytest.approx(slot_scores[np.arange(len(candidates)), candidates].sum())
 
+    @given(problems(most_units=6), seeds)
+    @quick
+    def test_raised_says_exactly_what_fits(self, problem, seed):
+        """Also where the next candidate uses up the limit to the last bit."""
+        allowed = every_allocation(problem) if problem.units <= 4 else problem.cheapest()[None]
+        options = allowed[seed % len(allowed)]
+        raised, fits = problem.raised(options)
+        for slot, unit in enumerate(problem.unit_of):
+            candidates = problem.slot_candidates(options)
+            candidates[slot] += 1
+            if candidates[slot] == len(problem.bits):
+                assert not fits[slot]
+                continue
+            more = problem.options_of(candidates)
+            assert (raised[slot], fits[slot]) == (more[unit], problem.keeps_budget(more))
+
     def test_by_hand(self):
         pair = np.array([[4.0, 8], [8, 16]])
         slots = [Slot((("a", "weight"),)), Slot((("a", "activation"),)), Slot((("b", "weight"),))]
