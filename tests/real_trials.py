@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import precsearch
 from precsearch.experiment import Experiment, with_overrides
 from precsearch.experiment.loading import load_experiment_text
 from precsearch.results import Progress, TrialResult
@@ -59,7 +60,9 @@ def train(directory: Path, *overrides: str, seed: int = 1) -> TrialResult:
 
 
 def left(directory: Path, result: TrialResult) -> dict[str, Any]:
-    """Everything a trial leaves behind but the time it took."""
-    files = ("steps.jsonl", "allocation.json", "weights.safetensors")
-    found: dict[str, Any] = {name: (directory / name).read_bytes() for name in files}
-    return found | {"metrics": result.metrics, "allocation": result.allocation}
+    """Everything a trial leaves behind but the time it took and the name of its directory."""
+    found: dict[str, Any] = {name: (directory / name).read_bytes() for name in ("steps.jsonl", "weights.safetensors")}
+    assert precsearch.Allocation.from_json(directory / "allocation.json") == result.allocation
+    assert result.allocation.provenance["trial"] == directory.name
+    allocation = result.allocation.with_context(result.metrics, {**result.allocation.provenance, "trial": None})
+    return found | {"metrics": result.metrics, "allocation": allocation.to_json()}
