@@ -156,7 +156,7 @@ class SearchableModel(nn.Module):
             if isinstance(module, Quantizer):
                 module.enabled = on
 
-    def parameter_groups(self, lr: float, logits_lr: float = 0.2, **settings: Any) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, logits_lr: float = 0.1, **settings: Any) -> list[dict[str, Any]]:
         """Groups for any torch optimizer: the weights with `lr` and `settings`, the logits with `logits_lr`."""
         weights = {"params": list(self.model.parameters()), "lr": lr, **settings}
         return [weights, *self.sampler.parameter_group(logits_lr)]

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from precsearch.allocation import Allocation
-from precsearch.conversion import apply_allocation
+from precsearch.conversion import apply_allocation, reread
 from precsearch.data import load_data
 from precsearch.data.dataset import Batches, DataSet
 from precsearch.evaluation.accuracy import measure
@@ -65,7 +65,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         "data": training.data.name,
         "data_checksum": training.data.checksum,
     }
-    allocation = allocation.with_context(metrics, provenance)
+    allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
     weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     write_atomically(session.directory / "weights.safetensors", lambda path: path.write_bytes(weights))

@@ -90,6 +90,16 @@ def refuse_converted(model: nn.Module) -> None:
         )
 
 
+def reread(model: nn.Module, allocation: Allocation) -> Allocation:
+    """The allocation with its targets as `model` has them now: an input may have turned out negative in training."""
+    layers = []
+    for layer in allocation.layers:
+        quantizers = quantizers_of(model.get_submodule(layer.name))
+        now = {target: quantizers[target].precision() for target in layer.targets if target in quantizers}
+        layers.append(layer.model_copy(update={"targets": {**layer.targets, **now}}))
+    return allocation.model_copy(update={"layers": tuple(layers)})
+
+
 def quantizers_of(module: nn.Module) -> dict[Target, Quantizer]:
     """The quantizers of one layer, by target."""
     found: dict[Target, Quantizer] = {}

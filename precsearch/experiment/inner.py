@@ -105,7 +105,7 @@ class LogitSettings(Settings):
         holdout: fraction of the training split that ``alternate`` holds out.
     """
 
-    lr: float = Field(default=0.2, gt=0)
+    lr: float = Field(default=0.1, gt=0)
     update: Literal["joint", "alternate"] = "joint"
     holdout: float = Field(default=0.3, gt=0, lt=1)
 

@@ -111,5 +111,6 @@ class _Even(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
         power, now = ctx.power, gradient.square().mean()
+        now = torch.where(now.isfinite(), now, power)
         power.copy_(torch.where(power > 0, power.lerp(now, 1 - _MEMORY), now))
         return gradient * (_EVEN / power.sqrt().clamp_min(1e-12)), None

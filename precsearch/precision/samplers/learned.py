@@ -43,7 +43,10 @@ class PerturbAndMap(_Learned):
     """Adds Gumbel noise to every option's logit and takes the best allocation under the budget.
 
     Perturb-and-MAP (Papandreou and Yuille 2011) over the knapsack; the relaxed sample is the softmax of the
-    same perturbed logits, tilted by the multiplier that meets the budget in expectation. Every draw keeps the budget.
+    logits, tilted by the multiplier that meets the budget in expectation. Every draw keeps the budget.
+
+    The relaxed sample leaves out the noise of the draw: what the quantizers send back speaks for every candidate,
+    not only for the drawn one, so the noise would add variance and nothing else.
     """
 
     def draw(self, temperature: float) -> Draw:
@@ -52,7 +55,7 @@ class PerturbAndMap(_Learned):
         noisy_UO = scores_UO + gumbel(scores_UO.shape, self.generator).to(scores_UO)
         perturbed = noisy_UO.detach().double().cpu().numpy()
         options = fill_slack(maximize(perturbed, self.problem), perturbed, self.problem)
-        relaxed = self.table.marginals(self.table.tilt(noisy_UO, temperature))
+        relaxed = self.table.marginals(self.table.tilt(scores_UO, temperature))
         return Draw(self.problem.slot_candidates(options), relaxed)
 
     def probabilities(self) -> Tensor:
