@@ -9,6 +9,7 @@ from precsearch.errors import PrecsearchError, TrialStopped
 from precsearch.experiment import ExecutorSettings
 from precsearch.results import Progress, TrialResult
 from precsearch.study.executors.base import Job, JobSource, Outcome, RunTrial
+from precsearch.study.interrupts import Interrupts
 
 
 class InProcessSession:
@@ -17,13 +18,15 @@ class InProcessSession:
     Args:
         job: what is trained.
         source: whom to tell.
+        interrupts: asked at every report.
     """
 
-    def __init__(self, job: Job, source: JobSource) -> None:
+    def __init__(self, job: Job, source: JobSource, interrupts: Interrupts) -> None:
         self.seed = job.seed
         self.directory = job.directory
         self._job = job
         self._source = source
+        self._interrupts = interrupts
 
     def resume(self) -> Path | None:
         """The trial's own checkpoint folder, if an earlier process left one."""
@@ -32,6 +35,7 @@ class InProcessSession:
 
     def report(self, progress: Progress, checkpoint: Path | None) -> None:
         """Tell the driver; `checkpoint` already lies in the trial's directory, so nothing has to travel."""
+        self._interrupts.check()
         reason = self._source.progressed(self._job, progress)
         if reason is not None:
             raise TrialStopped(reason)
@@ -49,19 +53,22 @@ class InProcessExecutor:
 
     def run(self, source: JobSource, run_trial: RunTrial) -> None:
         """Run every job of `source` to its end before the next is asked for."""
-        while (job := source.next_job()) is not None:
-            started = time.monotonic()
-            result, stopped, error = self._attempt(job, source, run_trial)
-            seconds = result.seconds if result is not None else time.monotonic() - started
-            source.finished(job, Outcome(seconds=seconds, result=result, stopped=stopped, error=error))
+        with Interrupts() as interrupts:
+            while (job := source.next_job()) is not None:
+                interrupts.check()
+                started = time.monotonic()
+                session = InProcessSession(job, source, interrupts)
+                result, stopped, error = self._attempt(job, session, run_trial)
+                seconds = result.seconds if result is not None else time.monotonic() - started
+                source.finished(job, Outcome(seconds=seconds, result=result, stopped=stopped, error=error))
 
     def _attempt(
-        self, job: Job, source: JobSource, run_trial: RunTrial
+        self, job: Job, session: InProcessSession, run_trial: RunTrial
     ) -> tuple[TrialResult | None, str | None, Exception | None]:
         failures = 0
         while True:
             try:
-                return run_trial(job.experiment, InProcessSession(job, source)), None, None
+                return run_trial(job.experiment, session), None, None
             except TrialStopped as stop:
                 return None, str(stop), None
             except PrecsearchError as error:
