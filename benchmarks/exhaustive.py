@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 SPACE = HERE / "digits_four_layers.yaml"
 PAGE = HERE.parent / "docs" / "exhaustive.md"
 TABLE_SEEDS = (0, 1, 2, 3, 4, 5)
-SEARCH_SEEDS = (10, 11, 12, 13, 14)
+SEARCH_SEEDS = (20, 21, 22, 23, 24)
 SAMPLERS = ("perturb-and-map", "multinomial", "gumbel-softmax", "random", "uniform")
 LAYERS = 4
 
@@ -137,7 +137,7 @@ def describe(problem: Problem, table: Table) -> str:
         f"{mean[ranked[0]]:.4f}, highest {mean[ranked[-1]]:.4f}; standard error {pooled:.4f} pooled "
         f"(the best allocation's own: {own:.4f}).",
         "",
-        "| drawn by | allocations found (rank), seeds 10 to 14 | among the best | with its own error | mean loss |",
+        "| drawn by | allocations found (rank), seeds 20 to 24 | among the best | with its own error | mean loss |",
         "| --- | --- | --- | --- | --- |",
     ]
     for sampler in SAMPLERS:
@@ -181,6 +181,10 @@ def main() -> None:
         "The stricter column uses the best allocation's own losses.\n\n"
         "Losses of neighbouring ranks differ by less than their error: read the table as groups, not as an order. "
         "`uniform` gives every layer the same bits; `random` is one allocation drawn at random at equal cost.\n\n"
+        "Two cautions. The pooled error is wide: at 2 bits it takes in uniform bits too, which the stricter column "
+        "does not; at 3 bits nothing but uniform bits stands out, and the search does no better than random "
+        "allocations. And the learning rate of the logits and the form of the relaxed sample were chosen on the 2-bit "
+        "problem with seeds 10 to 14; the seeds shown played no part in that.\n\n"
         "Made by `python -m benchmarks.exhaustive`; the losses of every training are in `benchmarks/tables/`.\n\n"
     )
     PAGE.write_text(intro + "\n".join(sections))

@@ -68,7 +68,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_yaml_blocks_load(page: Path) -> None:
     for block in blocks(page, "yaml"):
-        load_experiment_text(block, page.name)
+        assert load_experiment_text(block, page.name).version == 1
 
 
 def test_search_space_page_is_current() -> None:
