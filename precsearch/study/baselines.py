@@ -66,6 +66,10 @@ class BaselineJobs:
         self._observer.trial_progressed(job.number, progress, job.baseline)
         return None
 
+    def restarted(self, job: Job) -> None:
+        """Tell the observer."""
+        self._observer.trial_started(job.number, job.params, True, job.baseline)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Keep the result, whatever it is."""
         record = keep_outcome(self._directory, job, outcome, judged_metrics(self._experiment.study))

@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from precsearch.experiment import Experiment
-from precsearch.results import Observer, RunDirectory, Session, TrialResult
+from precsearch.results import Observer, RunDirectory
 from precsearch.selection import knee
 from precsearch.study.baselines import BaselineJobs
 from precsearch.study.directory import check_directory, open_run
 from precsearch.study.executors import make_executor
 from precsearch.study.executors.base import RunTrial
-from precsearch.study.feasibility import inspect_study
+from precsearch.study.jobs import StudyJobs
 from precsearch.study.journal import StudyJournal, quiet_optuna
 from precsearch.study.pruning import make_pruning
 from precsearch.study.samplers import make_sampler
@@ -70,19 +70,22 @@ def run_study(
     """
     started = time.monotonic()
     check_study(experiment)
-    if run_trial is None and not directory.experiment.is_file():  # all of it before anything is written
-        check_directory(directory, experiment)
-        inspect_study(experiment)
-    study, train = experiment.study, run_trial or _train
-    with open_run(directory, experiment), quiet_optuna():
-        journal = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
-        trials = StudyTrials(experiment, directory, journal, observer)
-        trials.recover()
-        observer.study_started(study.n_trials, trials.finished_records())
-        executor = make_executor(experiment.executor)
-        executor.run(trials, train)
-        members = trials.publish()
-        executor.run(BaselineJobs(experiment, directory, members, observer, trials.publish), train)
+    check_directory(directory, experiment)
+    with make_executor(experiment.executor) as executor:
+        if run_trial is None and not directory.experiment.is_file():  # all of it before anything is written
+            executor.inspect(experiment)
+        with open_run(directory, experiment), quiet_optuna():
+            study = experiment.study
+            journal = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
+            trials = StudyTrials(experiment, directory, journal, observer)
+            trials.recover()
+            observer.study_started(study.n_trials, trials.finished_records())
+
+            def baselines() -> BaselineJobs:
+                return BaselineJobs(experiment, directory, trials.publish(), observer, trials.publish)
+
+            executor.run(StudyJobs(trials, baselines), run_trial)
+            members = trials.publish()
     states = Counter(record.state for record in trials.finished_records())
     return StudySummary(
         best=knee(members, study.objectives).number if members else None,
@@ -92,9 +95,3 @@ def run_study(
         failed=states["failed"],
         seconds=time.monotonic() - started,
     )
-
-
-def _train(experiment: Experiment, session: Session) -> TrialResult:
-    from precsearch.trial import run_trial  # loads torch: not for a study that is finished already
-
-    return run_trial(experiment, session)

@@ -132,6 +132,10 @@ class StudyTrials:
         live.note(progress.step, progress.metrics[metric])
         return self._pruning.report(job.number, progress.step, progress.metrics[metric])
 
+    def restarted(self, job: Job) -> None:
+        """Tell the observer."""
+        self._observer.trial_started(job.number, job.params, True, None)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Keep and tell how a trial ended; end the study where every other trial would end the same."""
         one_point = isinstance(outcome.error, ONE_POINT) and self._experiment.space

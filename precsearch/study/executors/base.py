@@ -1,4 +1,4 @@
-"""What an executor and the driver say to each other; a Ray executor speaks the same.
+"""What an executor and the driver say to each other.
 
 The driver decides what is trained and what becomes of it, an executor only where and when. It pulls jobs,
 hands every report to the driver and asks it whether to stop: so the Optuna study has one writer, whoever
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from precsearch.experiment import Experiment
-from precsearch.results import Progress, Session, TrialResult
+from precsearch.results import Progress, Session, TrialPlan, TrialResult
 
 RunTrial = Callable[[Experiment, Session], TrialResult]
 
@@ -44,7 +45,7 @@ class Outcome:
     """How a job ended: with a result, stopped by the driver (the reason), or with an error.
 
     Attributes:
-        seconds: wall-clock time of this process's part.
+        seconds: wall-clock time of the last attempt.
         result: what was measured.
         stopped: why the driver ended it early.
         error: what it raised, after the last retry.
@@ -57,20 +58,41 @@ class Outcome:
 
 
 class JobSource(Protocol):
-    """The driver's side: where jobs come from and where their outcomes go."""
+    """The driver's side: where jobs come from and where their outcomes go. Called from one thread."""
 
     def next_job(self) -> Job | None:
-        """The next training to do, or None when all are handed out."""
+        """The next training to do; None for none now, and for good once every job handed out has finished."""
 
     def progressed(self, job: Job, progress: Progress) -> str | None:
         """An epoch of `job` is done; the answer is a reason to stop it, or None to go on."""
+
+    def restarted(self, job: Job) -> None:
+        """`job` lost its worker, and begins again from its last checkpoint on another."""
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """`job` ended. Raises where the whole study has to end."""
 
 
 class Executor(Protocol):
-    """Who runs jobs."""
+    """Who runs jobs. Entered once a study; what it started is gone when it is left."""
 
-    def run(self, source: JobSource, run_trial: RunTrial) -> None:
-        """Run jobs of `source` until it has no more and all have finished."""
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def inspect(self, experiment: Experiment) -> TrialPlan:
+        """What the trials would do, asked where they would run; nothing is trained or written.
+
+        Raises:
+            PrecsearchError: what every trial would raise, or why this executor cannot run any.
+        """
+
+    def run(self, source: JobSource, run_trial: RunTrial | None) -> None:
+        """Run jobs of `source` until it has no more and all have finished.
+
+        Args:
+            source: of jobs.
+            run_trial: trains one; `precsearch.trial.run_trial` where None.
+        """

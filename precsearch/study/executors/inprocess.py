@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from precsearch.errors import PrecsearchError, TrialStopped
-from precsearch.experiment import ExecutorSettings
-from precsearch.results import Progress, TrialResult
+from precsearch.experiment import ExecutorSettings, Experiment
+from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.study.executors.base import Job, JobSource, Outcome, RunTrial
+from precsearch.study.feasibility import inspect_study
 from precsearch.study.interrupts import Interrupts
 
 
@@ -51,8 +54,21 @@ class InProcessExecutor:
     def __init__(self, settings: ExecutorSettings) -> None:
         self._max_failures = settings.max_failures
 
-    def run(self, source: JobSource, run_trial: RunTrial) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def inspect(self, experiment: Experiment) -> TrialPlan:
+        """Look at a trial in this process."""
+        return inspect_study(experiment)
+
+    def run(self, source: JobSource, run_trial: RunTrial | None) -> None:
         """Run every job of `source` to its end before the next is asked for."""
+        run_trial = run_trial or _train
         with Interrupts() as interrupts:
             while (job := source.next_job()) is not None:
                 interrupts.check()
@@ -77,3 +93,9 @@ class InProcessExecutor:
                 failures += 1
                 if failures > self._max_failures:
                     return None, None, error
+
+
+def _train(experiment: Experiment, session: Session) -> TrialResult:
+    from precsearch.trial import run_trial  # loads torch: not for a study that is finished already
+
+    return run_trial(experiment, session)
