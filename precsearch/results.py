@@ -42,9 +42,9 @@ class Progress(_Frozen):
         epoch: epoch within the phase, from 1.
         step: epochs done in the whole trial, from 1; the step that pruners compare.
         steps: epochs the whole trial takes.
-        metrics: ``train_loss``, ``validation_loss``, ``validation_accuracy`` (0 to 1),
-            ``average_bits_weight``, ``average_bits_activation``,
-            ``entropy`` (nats a choice), ``temperature``.
+        metrics: ``train_loss``, ``validation_loss``, ``validation_accuracy`` (0 to 1); what the most likely
+            allocation now costs: ``average_bits``, ``average_bits_weight``, ``average_bits_activation``,
+            ``model_size`` (bytes), ``bitops``; until it is settled ``entropy`` (nats a choice), ``temperature``.
         bits: layer -> target -> bit-width of the most likely allocation now.
     """
 

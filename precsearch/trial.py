@@ -18,7 +18,7 @@ from precsearch.conversion import apply_allocation, reread
 from precsearch.data import load_data
 from precsearch.data.dataset import Batches, DataSet
 from precsearch.evaluation.accuracy import measure
-from precsearch.evaluation.metrics import average_bits, bits_by_layer, evaluate
+from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model
@@ -26,6 +26,7 @@ from precsearch.precision.budgets import BUDGETS, Budget, spend
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from precsearch.training.continuing import check_continues, trained_with, under_limit
 from precsearch.training.recalibration import recalibrate
 from precsearch.training.stages import FinetuneStage, SearchStage, check_finite, hold_out
 
@@ -36,7 +37,8 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
     """Train one trial: warm-up, search, discretize, recalibrate, fine-tune, evaluate.
 
     Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
-    uninterrupted one to the bit (on one machine, with the same number of threads). Leaves ``steps.jsonl``,
+    uninterrupted one to the bit (on one machine, with the same number of threads). What may have changed since
+    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``,
     ``allocation.json`` and ``weights.safetensors`` in the session's directory.
 
     Args:
@@ -164,13 +166,10 @@ class _Training:
         if isinstance(self.stage, SearchStage):
             searchable = self.stage.searchable
             allocation = searchable.allocation()
-            metrics |= {
-                "entropy": float(searchable.entropy().detach()),
-                "temperature": searchable.temperature,
-            }
+            metrics |= {"entropy": float(searchable.entropy().detach()), "temperature": searchable.temperature}
         if allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
-        metrics |= average_bits(allocation)
+        metrics |= costs(allocation)
         progress = Progress.model_validate(
             {
                 "phase": phase,
@@ -191,6 +190,8 @@ class _Training:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "experiment": trained_with(self.experiment),
+            "seed": self.session.seed,
             "stage": self.stage.state_dict(),
             "order": self.order.get_state(),
             "rng": torch.random.get_rng_state(),
@@ -203,8 +204,9 @@ class _Training:
         if folder is None:
             return
         state = load_checkpoint(folder)
+        check_continues(state.get("experiment"), self.experiment)
         if state["allocation"] is not None:
-            self.allocation = Allocation.from_json(state["allocation"])
+            self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner.budget)
             model = build_model(self.experiment.model, self.data.input_shape, self.data.classes)
             apply_allocation(model, self.allocation)
             self.stage = FinetuneStage(model, self.inner, self.batches)

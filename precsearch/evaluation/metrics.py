@@ -16,18 +16,18 @@ def evaluate(model: nn.Module, data: DataSet, allocation: Allocation) -> dict[st
     metrics = {f"{name}_loss": m.loss for name, m in measured.items()}
     metrics |= {f"{name}_accuracy": m.accuracy for name, m in measured.items()}
     metrics["generalization_gap"] = measured["train"].accuracy - measured["validation"].accuracy
-    metrics |= average_bits(allocation)
+    return metrics | costs(allocation)
+
+
+def costs(allocation: Allocation) -> dict[str, float]:
+    """What an allocation costs: mean bits of each target and of the targets together, model size, BitOPs."""
+    by_target = {f"average_bits_{target}": bits for target, bits in allocation.cost.average_bits.items()}
     return {
-        **metrics,
+        **by_target,
+        "average_bits": sum(by_target.values()) / max(1, len(by_target)),
         "model_size": float(allocation.cost.model_size),
         "bitops": float(allocation.cost.bitops),
     }
-
-
-def average_bits(allocation: Allocation) -> dict[str, float]:
-    """Mean bits of each target, and the mean of the targets."""
-    by_target = {f"average_bits_{target}": bits for target, bits in allocation.cost.average_bits.items()}
-    return {**by_target, "average_bits": sum(by_target.values()) / max(1, len(by_target))}
 
 
 def bits_by_layer(allocation: Allocation) -> dict[str, dict[str, int]]:

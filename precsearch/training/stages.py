@@ -82,10 +82,11 @@ class Stage:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`, with the optimizer settings of this stage."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        _load_optimizer(self.optimizer, state["optimizer"])
+        now = {"base_lrs": self.schedule.base_lrs, "_last_lr": [group["lr"] for group in self.optimizer.param_groups]}
+        self.schedule.load_state_dict(state["schedule"] | now)
 
 
 class SearchStage(Stage):
@@ -177,7 +178,7 @@ class SearchStage(Stage):
         """Continue from `state_dict`."""
         super().load_state_dict(state)
         if self.logits_optimizer is not None:
-            self.logits_optimizer.load_state_dict(state["logits_optimizer"])
+            _load_optimizer(self.logits_optimizer, state["logits_optimizer"])
         self.searched = state["searched"]
 
 
@@ -222,6 +223,15 @@ def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple
     order = torch.randperm(len(split), generator=generator)
     count = min(max(1, round(fraction * len(split))), len(split) - 1)
     return split.select(order[count:]), split.select(order[:count])
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load moments and the place in the schedule; the settings stay, as the experiment may have been changed."""
+    groups = optimizer.state_dict()["param_groups"]
+    for own, saved in zip(groups, state["param_groups"], strict=True):
+        if "initial_lr" in own:  # the share of it that the schedule has come down to; exact where nothing changed
+            own["lr"] = saved["lr"] * (own["initial_lr"] / saved["initial_lr"])
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _forever(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
