@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from precsearch.searchable import SearchableModel as SearchableModel
     from precsearch.searchable import apply_allocation as apply_allocation
     from precsearch.study.driver import run_study as run_study
+    from precsearch.study.objective import OptunaObjective as OptunaObjective
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _HOMES = {
     "Experiment": "precsearch.experiment",
     "LayerPrecision": "precsearch.allocation",
     "ModelError": "precsearch.errors",
+    "OptunaObjective": "precsearch.study.objective",
     "PrecsearchError": "precsearch.errors",
     "PrecsearchWarning": "precsearch.errors",
     "RunDirectory": "precsearch.results",

@@ -31,7 +31,7 @@ def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Se
     Raises:
         ConfigurationError: when a judged metric is none that a trial measures.
     """
-    state, reason, metrics = _judge(outcome, judged)
+    state, reason, metrics = judge(outcome, judged)
     if state == "failed":
         trace = "".join(traceback.format_exception(outcome.error)) if outcome.error else f"{reason}\n"
         write_text(job.directory / "error.txt", trace)
@@ -50,7 +50,12 @@ def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Se
     return record
 
 
-def _judge(outcome: Outcome, judged: Sequence[str]) -> tuple[TrialState, str | None, dict[str, float]]:
+def judge(outcome: Outcome, judged: Sequence[str]) -> tuple[TrialState, str | None, dict[str, float]]:
+    """What a trial that ended so counts as -> its state, the reason unless it is complete, its finite metrics.
+
+    Raises:
+        ConfigurationError: when a judged metric is none that a trial measures.
+    """
     if outcome.stopped is not None:
         return "pruned", outcome.stopped, {}
     if outcome.result is None:

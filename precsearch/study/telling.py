@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from precsearch.experiment import StudySettings
+from precsearch.experiment import ConstraintSettings, StudySettings
 from precsearch.results import Progress, TrialRecord
 from precsearch.study.journal import StudyJournal
 
@@ -27,6 +28,18 @@ def told_progress(attributes: dict[str, Any]) -> dict[int, float]:
 def told_reason(frozen: FrozenTrial) -> str:
     """Why a trial was pruned or failed."""
     return str(next((frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs), "unknown"))
+
+
+def excesses(constraints: Iterable[ConstraintSettings], metrics: Mapping[str, float]) -> dict[str, float]:
+    """Bound, such as ``model_size <= 100000.0`` -> by how much it is broken; at most 0 where it is kept."""
+    beyond = {}
+    for constraint in constraints:
+        value = metrics[constraint.metric]
+        if constraint.max is not None:
+            beyond[f"{constraint.metric} <= {constraint.max}"] = value - constraint.max
+        if constraint.min is not None:
+            beyond[f"{constraint.metric} >= {constraint.min}"] = constraint.min - value
+    return beyond
 
 
 class LiveTrial:
@@ -73,13 +86,6 @@ class LiveTrial:
 
     def _constrain(self, record: TrialRecord) -> None:
         there = self._trial.constraints
-        for constraint in self._study.constraints:
-            value = record.metrics[constraint.metric]
-            beyond = {}
-            if constraint.max is not None:
-                beyond[f"{constraint.metric} <= {constraint.max}"] = value - constraint.max
-            if constraint.min is not None:
-                beyond[f"{constraint.metric} >= {constraint.min}"] = constraint.min - value
-            for name, amount in beyond.items():
-                if name not in there:
-                    self._trial.set_constraint(name, amount)
+        for name, amount in excesses(self._study.constraints, record.metrics).items():
+            if name not in there:
+                self._trial.set_constraint(name, amount)
