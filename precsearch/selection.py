@@ -46,6 +46,44 @@ def front(
     return [record for record, keep in zip(candidates, kept, strict=True) if keep]
 
 
+class GrowingFront:
+    """The front of trials that come one by one, at a cost that does not grow with their number.
+
+    After every `add` its members are what `front` gives for all records added so far, in whatever order.
+
+    Args:
+        objectives: of the study.
+        constraints: of the study.
+    """
+
+    def __init__(self, objectives: Sequence[ObjectiveSettings], constraints: Sequence[ConstraintSettings] = ()) -> None:
+        self._objectives = objectives
+        self._constraints = constraints
+        self._members: list[TrialRecord] = []
+        self._values = np.empty((0, len(objectives)))
+
+    @property
+    def members(self) -> list[TrialRecord]:
+        """The front, by number."""
+        return list(self._members)
+
+    def add(self, record: TrialRecord) -> bool:
+        """Take in one more trial; returns whether the front is another one now."""
+        if not _candidates([record], self._objectives, self._constraints):
+            return False
+        value = _to_minimize([record], self._objectives)[0]
+        earlier = np.array([member.number < record.number for member in self._members], dtype=bool)
+        equal = (self._values == value).all(axis=1)
+        if ((self._values <= value).all(axis=1) & (~equal | earlier)).any():
+            return False
+        stays = ~(self._values >= value).all(axis=1)
+        kept = [member for member, stay in zip(self._members, stays, strict=True) if stay]
+        at = sum(member.number < record.number for member in kept)
+        self._members = [*kept[:at], record, *kept[at:]]
+        self._values = np.insert(self._values[stays], at, value, axis=0)
+        return True
+
+
 def best(
     records: Sequence[TrialRecord],
     objectives: Sequence[ObjectiveSettings],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from precsearch.experiment import ConstraintSettings, ObjectiveSettings
 from precsearch.results import TrialRecord
-from precsearch.selection import best, feasible, front, knee, within_budget
+from precsearch.selection import GrowingFront, best, feasible, front, knee, within_budget
 
 ACCURACY = ObjectiveSettings(metric="validation_accuracy", direction="maximize")
 BITOPS = ObjectiveSettings(metric="bitops", direction="minimize")
@@ -45,6 +47,26 @@ def test_front_is_what_no_other_trial_dominates(points: list[tuple[float, ...]],
     for member in members:  # of equals the first
         equals = [r for r in open_ones if all(r.metrics[o.metric] == member.metrics[o.metric] for o in objectives)]
         assert member.number == equals[0].number
+
+
+@given(
+    points=st.lists(st.tuples(few, few, few), max_size=12),
+    count=st.integers(1, 3),
+    limit=st.none() | st.integers(0, 4),
+    order=st.randoms(),
+)
+def test_a_front_that_grows_is_the_front_of_all(
+    points: list[tuple[float, ...]], count: int, limit: int | None, order: random.Random
+) -> None:
+    constraints = () if limit is None else (ConstraintSettings(metric="model_size", max=limit),)
+    growing = GrowingFront(THREE[:count], constraints)
+    records = [made(number, *point) for number, point in enumerate(points)]
+    order.shuffle(records)
+    for i, record in enumerate(records):
+        before = growing.members
+        changed = growing.add(record)
+        assert growing.members == front(records[: i + 1], THREE[:count], constraints)
+        assert changed == (growing.members != before)
 
 
 def test_failed_pruned_and_infeasible_trials_are_never_on_the_front() -> None:

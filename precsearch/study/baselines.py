@@ -23,7 +23,7 @@ class BaselineJobs:
         directory: of the run.
         members: of the final front.
         observer: told of every start, epoch and end.
-        publish: called after every baseline; returns the front.
+        publish: called with every baseline that ended; returns the front.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class BaselineJobs:
         directory: RunDirectory,
         members: Sequence[TrialRecord],
         observer: Observer,
-        publish: Callable[[], list[TrialRecord]],
+        publish: Callable[[TrialRecord], list[TrialRecord]],
     ) -> None:
         self._experiment = experiment
         self._directory = directory
@@ -74,4 +74,4 @@ class BaselineJobs:
         """Keep the result, whatever it is."""
         record = keep_outcome(self._directory, job, outcome, judged_metrics(self._experiment.study))
         shutil.rmtree(job.directory / "checkpoint", ignore_errors=True)
-        self._observer.trial_finished(record, self._publish())
+        self._observer.trial_finished(record, self._publish(record))

@@ -82,7 +82,7 @@ def run_study(
             observer.study_started(study.n_trials, trials.finished_records())
 
             def baselines() -> BaselineJobs:
-                return BaselineJobs(experiment, directory, trials.publish(), observer, trials.publish)
+                return BaselineJobs(experiment, directory, trials.publish(), observer, trials.publish_with)
 
             executor.run(StudyJobs(trials, baselines), run_trial)
             members = trials.publish()

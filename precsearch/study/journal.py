@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,33 @@ class DriverBackend(BaseJournalBackend):
             ) from None
 
 
+class DriverStorage(JournalStorage):
+    """Optuna's journal storage that does not walk through every trial at every ask.
+
+    An ask looks for a trial that somebody enqueued, through all there are. Those that wait when the driver
+    begins are found at once; what optuna-dashboard enqueues meanwhile is found when the study has grown by a
+    fiftieth, so that looking costs each trial the same however many there are.
+    """
+
+    def __init__(self, log_storage: BaseJournalBackend) -> None:
+        super().__init__(log_storage)
+        self._asks_left = 0
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials in one of `states`."""
+        if states != (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        if self._asks_left > 0:
+            self._asks_left -= 1
+            return []
+        trials = super().get_all_trials(study_id, deepcopy=False)
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+        self._asks_left = 0 if waiting else len(trials) // 50
+        return copy.deepcopy(waiting) if deepcopy else waiting
+
+
 class StudyJournal:
     """The study in a journal, made if the journal is new. The caller holds the run directory's lock.
 
@@ -81,7 +109,7 @@ class StudyJournal:
     def __init__(self, path: Path, name: str, objectives: tuple[ObjectiveSettings, ...], sampler: BaseSampler) -> None:
         try:
             _repair(path)
-            self._storage = JournalStorage(DriverBackend(path))
+            self._storage = DriverStorage(DriverBackend(path))
             held = self._storage.get_all_studies()
         except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             raise RunDirectoryError(

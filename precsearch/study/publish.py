@@ -11,59 +11,82 @@ from precsearch.errors import RunDirectoryError
 from precsearch.experiment import StudySettings
 from precsearch.files import write_text
 from precsearch.results import RunDirectory, TrialRecord
-from precsearch.selection import front, knee
+from precsearch.selection import GrowingFront, knee
 
 FORMAT: Final = "precsearch-pareto"
 VERSION: Final = 1
 
 
-def publish(
-    directory: RunDirectory,
-    study: StudySettings,
-    records: Sequence[TrialRecord],
-    baselines: Sequence[TrialRecord],
-) -> list[TrialRecord]:
-    """Write the front of `records`, with the `baselines` beside its members, and the best trial's allocation.
+class Published:
+    """The front beside its baselines, and its best trial's allocation, written down whenever they change.
 
-    Returns:
-        The front, by number.
+    Args:
+        directory: of the run.
+        study: objectives and constraints.
     """
-    members = front(records, study.objectives, study.constraints)
-    chosen = knee(members, study.objectives) if members else None
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "objectives": [objective.model_dump(mode="json") for objective in study.objectives],
-        "best": chosen.number if chosen else None,
-    }
-    if chosen is not None:
-        _write(directory.best, _allocation_text(directory, chosen))
-    # One line a member: as readable as indented, and written ten times faster after every trial.
-    head = json.dumps(document, allow_nan=False).removesuffix("}")
-    lines = [json.dumps(_member(directory, member, baselines), allow_nan=False) for member in members]
-    _write(directory.pareto, head + ', "front": [\n' + ",\n".join(lines) + "\n]}\n")
-    return members
 
+    def __init__(self, directory: RunDirectory, study: StudySettings) -> None:
+        self._directory = directory
+        self._study = study
+        self._front = GrowingFront(study.objectives, study.constraints)
+        self._baselines: dict[int, dict[str, TrialRecord]] = {}
+        for record in directory.baselines():
+            self._place(record)
+        self._changed = True  # what the last run left may be behind its results
 
-def _member(directory: RunDirectory, record: TrialRecord, baselines: Sequence[TrialRecord]) -> dict[str, Any]:
-    trial = directory.trial(record.number).relative_to(directory.path)
-    beside = {
-        baseline.baseline: {
-            "metrics": baseline.metrics,
-            "allocation": _file(directory.baseline(baseline.number, baseline.baseline).relative_to(directory.path)),
+    def add(self, record: TrialRecord) -> None:
+        """Take in how a trial, or a baseline beside one, ended."""
+        if record.baseline is not None:
+            self._place(record)
+            self._changed = True
+        elif self._front.add(record):
+            self._changed = True
+
+    def write(self) -> list[TrialRecord]:
+        """Write `best.json` and `pareto.json` if they are behind; returns the front, by number."""
+        members = self._front.members
+        if self._changed:
+            self._write(members)
+            self._changed = False
+        return members
+
+    def _place(self, record: TrialRecord) -> None:
+        self._baselines.setdefault(record.number, {})[str(record.baseline)] = record
+
+    def _write(self, members: Sequence[TrialRecord]) -> None:
+        chosen = knee(members, self._study.objectives) if members else None
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "objectives": [objective.model_dump(mode="json") for objective in self._study.objectives],
+            "best": chosen.number if chosen else None,
         }
-        for baseline in baselines
-        if baseline.baseline and baseline.number == record.number and baseline.state == "complete"
-    }
-    return {
-        "trial": record.number,
-        "params": record.params,
-        "metrics": record.metrics,
-        "limit": record.limit,
-        "allocation": _file(trial),
-        "weights": (trial / "weights.safetensors").as_posix(),
-        "baselines": beside,
-    }
+        if chosen is not None:
+            _write(self._directory.best, _allocation_text(self._directory, chosen))
+        # One line a member: as readable as indented, and written ten times faster after every trial.
+        head = json.dumps(document, allow_nan=False).removesuffix("}")
+        lines = [json.dumps(self._member(member), allow_nan=False) for member in members]
+        _write(self._directory.pareto, head + ', "front": [\n' + ",\n".join(lines) + "\n]}\n")
+
+    def _member(self, record: TrialRecord) -> dict[str, Any]:
+        trial = self._directory.trial(record.number).relative_to(self._directory.path)
+        beside = {
+            kind: {
+                "metrics": baseline.metrics,
+                "allocation": _file(self._directory.baseline(record.number, kind).relative_to(self._directory.path)),
+            }
+            for kind, baseline in sorted(self._baselines.get(record.number, {}).items())
+            if baseline.state == "complete"
+        }
+        return {
+            "trial": record.number,
+            "params": record.params,
+            "metrics": record.metrics,
+            "limit": record.limit,
+            "allocation": _file(trial),
+            "weights": (trial / "weights.safetensors").as_posix(),
+            "baselines": beside,
+        }
 
 
 def _file(folder: Path) -> str:

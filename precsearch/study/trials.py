@@ -24,7 +24,7 @@ from precsearch.study.feasibility import ONE_POINT
 from precsearch.study.journal import StudyJournal
 from precsearch.study.outcomes import judged_metrics, keep_outcome
 from precsearch.study.pruning import make_pruning
-from precsearch.study.publish import publish
+from precsearch.study.publish import Published
 from precsearch.study.samplers import GridSampler
 from precsearch.study.seeds import trial_seed
 from precsearch.study.telling import STATES, LiveTrial, told_progress, told_reason
@@ -52,6 +52,7 @@ class StudyTrials:
         self._pruning = make_pruning(experiment)
         self._judged = judged_metrics(experiment.study)
         self._records: dict[int, TrialRecord] = {}
+        self._published = Published(directory, experiment.study)
         self._live: dict[int, LiveTrial] = {}
         self._unfinished: deque[int] = deque()
         self._lost: deque[FrozenTrial] = deque()
@@ -93,7 +94,12 @@ class StudyTrials:
 
     def publish(self) -> list[TrialRecord]:
         """Write `best.json` and `pareto.json`; returns the front."""
-        return publish(self._directory, self._experiment.study, self.finished_records(), self._directory.baselines())
+        return self._published.write()
+
+    def publish_with(self, baseline: TrialRecord) -> list[TrialRecord]:
+        """The same, with one more baseline."""
+        self._published.add(baseline)
+        return self._published.write()
 
     def next_job(self) -> Job | None:
         """The next trial: one whose result got lost, one to be continued, or a new one."""
@@ -173,8 +179,12 @@ class StudyTrials:
         live = self._live[trial.number] = LiveTrial(trial, self._journal, self._experiment.study)
         return self._pruning.begin(trial.number, params, live.progress) if self._pruning else None
 
-    def _end(self, record: TrialRecord) -> None:
+    def _keep(self, record: TrialRecord) -> None:
         self._records[record.number] = record
+        self._published.add(record)
+
+    def _end(self, record: TrialRecord) -> None:
+        self._keep(record)
         live = self._live.pop(record.number, None)
         if live is not None:
             live.end(record)
@@ -199,7 +209,7 @@ class StudyTrials:
                 reason=told_reason(frozen),
             )
             self._directory.write_record(self._directory.trial(frozen.number), record)
-        self._records[frozen.number] = record
+        self._keep(record)
         self._clear(frozen.number)
 
     def _clear(self, number: int) -> None:
