@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from safetensors.torch import load_file
 
@@ -49,3 +50,19 @@ def test_own_model_is_searched_from_the_command_line(tmp_path: Path, monkeypatch
     inputs, targets = digits()[1]
     right = (model.eval()(inputs).argmax(1) == targets).float().mean()
     assert float(right) == pytest.approx(member["metrics"]["test_accuracy"])
+
+
+def test_an_existing_optuna_study_finds_and_keeps_an_allocation(tmp_path: Path) -> None:
+    printed = run("-W", "error", "examples/existing_optuna_study.py", tmp_path)
+    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    states = [trial.state.name.lower() for trial in study.trials]
+    assert len(states) == 8 and set(states) <= {"complete", "pruned"}
+    best = study.best_trial
+    assert f"best: trial {best.number}, {100 * study.best_value:.2f} %" in printed
+    assert set(best.params) == {"width", "bits.inner.budget.limit", "bits.inner.regularization.strength"}
+    folder = Path(printed.split("its allocation and weights: ")[1].strip())
+    allocation = precsearch.Allocation.from_json(folder / "allocation.json")
+    assert allocation == precsearch.OptunaObjective.allocation(best)
+    assert allocation.cost.bitops <= 90000
+    weights = load_file(folder / "weights.safetensors")
+    assert weights["fc1.parametrizations.weight.original"].shape[0] == best.params["width"]
