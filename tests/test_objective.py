@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -657,3 +658,18 @@ def test_tpe_with_a_median_pruner_for_real() -> None:
         assert (len(steps) == 6) == (trial.state == TrialState.COMPLETE) or trial.state == TrialState.PRUNED
     use = objective.allocation(study.best_trial).budget
     assert use is not None and all(spent <= use.limit for spent in use.by_target.values())  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_the_page_prints_what_it_shows(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "optuna.md").read_text()
+    (tmp_path / "search_spaces").symlink_to(root / "search_spaces")
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    shown = "".join(re.findall(r"<!-- output: \w+ -->\n```text\n(.*?)```", page, re.DOTALL))
+    command = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    # Digits differ by machine, and with them the number of digits.
+    assert re.sub(r"[\d.]+", "0", ran.stdout) == re.sub(r"[\d.]+", "0", shown)
+    assert len(list((tmp_path / "artifacts").iterdir())) == 6
