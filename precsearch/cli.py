@@ -57,6 +57,10 @@ def _number(flag: str, text: str, kind: type[int] | type[float] = int, least: in
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
 Trials = Annotated[int | None, _number("--trials", "Trials in all (study.n_trials).", least=1)]
+Runner = Annotated[str | None, typer.Option("--executor", help="Who runs the trials: inprocess or ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT.  [default: local]")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -87,7 +91,8 @@ def run(
         typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated."),
     ] = None,
     trials: Trials = None,
-    executor: Annotated[str | None, typer.Option(help="Who runs the trials: inprocess.")] = None,
+    executor: Runner = None,
+    address: Address = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; train and write nothing.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -95,12 +100,8 @@ def run(
     from precsearch.experiment.loading import bundled, load_experiment
     from precsearch.results import RunDirectory
 
-    if executor not in {None, "inprocess"}:
-        raise ConfigurationError(
-            f"`--executor inprocess` must hold in this version, which runs trials in this process, one after "
-            f"another, but got {executor!r}; leave --executor out"
-        )
-    experiment = load_experiment(space or bundled("digits.yaml"), [*(overrides or ()), *_trials(trials)])
+    changes = [*(overrides or ()), *_changes(trials, executor, address)]
+    experiment = load_experiment(space or bundled("digits.yaml"), changes)
     directory = RunDirectory(output or Path("runs") / experiment.name)
     if dry_run:
         return _plan(experiment, directory, as_json)
@@ -108,14 +109,16 @@ def run(
 
 
 @app.command()
-def resume(path: RunPath, trials: Trials = None, as_json: Json = False) -> int:
+def resume(
+    path: RunPath, trials: Trials = None, executor: Runner = None, address: Address = None, as_json: Json = False
+) -> int:
     """Continue an interrupted run from its directory alone."""
     from precsearch.experiment.loading import load_experiment
     from precsearch.results import RunDirectory
 
     directory = RunDirectory(path)
     directory.require()
-    return _study(load_experiment(directory.experiment, _trials(trials)), directory, as_json)
+    return _study(load_experiment(directory.experiment, _changes(trials, executor, address)), directory, as_json)
 
 
 @app.command(name="list")
@@ -176,8 +179,10 @@ def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     return 0
 
 
-def _trials(trials: int | None) -> list[str]:
-    return [] if trials is None else [f"study.n_trials={trials}"]
+def _changes(trials: int | None, executor: str | None, address: str | None) -> list[str]:
+    name = "ray" if address is not None and executor is None else executor  # nobody else takes an address
+    given = {"study.n_trials": trials, "executor.name": name, "executor.address": address}
+    return [f"{path}={json.dumps(value)}" for path, value in given.items() if value is not None]
 
 
 def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
@@ -185,11 +190,9 @@ def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     from precsearch.report.plan import plan_dict, print_plan
 
     with stdout_kept(as_json):
-        from precsearch.study.driver import check_study
-        from precsearch.study.feasibility import inspect_study
+        from precsearch.study.driver import plan_study
 
-        check_study(experiment)
-        plan = inspect_study(experiment)
+        plan = plan_study(experiment)
     if as_json:
         _print_json(plan_dict(experiment, plan, directory))
     else:

@@ -46,6 +46,14 @@ class RunDirectoryError(PrecsearchError, RuntimeError):
     """A run directory that cannot be read, written or continued."""
 
 
+class ClusterError(PrecsearchError, ConnectionError):
+    """A Ray cluster that cannot be reached or started, or whose nodes cannot run this experiment."""
+
+
+class WorkerLostError(PrecsearchError, RuntimeError):
+    """A trial whose workers died more often than `executor.max_failures` allows for."""
+
+
 class DivergedError(PrecsearchError, ArithmeticError):
     """A training whose loss or metric is no longer finite."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal
+import re
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from precsearch.experiment.base import Settings
 from precsearch.results import SELECTABLE_METRICS
+
+
+_ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
 
 
 def _selectable(metric: str) -> str:
@@ -123,15 +127,55 @@ class StudySettings(Settings):
         return value
 
 
-class ExecutorSettings(Settings):
-    """`executor:` who runs the trials.
+class ResourceSettings(Settings):
+    """`executor.resources:` what Ray sets aside for one trial.
 
     Attributes:
-        name: ``inprocess``, one trial after another in this process.
-        max_failures: how often a trial that raised is tried again.
-        threads: processor threads a trial uses; small networks are fastest on one. PyTorch's own choice where None.
+        cpu: processor cores; fractions let several trials share one.
+        gpu: graphics processors; fractions let several trials share one.
     """
 
-    name: Literal["inprocess"] = "inprocess"
+    cpu: float = Field(default=1.0, gt=0)
+    gpu: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _countable(self) -> ResourceSettings:
+        for name, value in (("cpu", self.cpu), ("gpu", self.gpu)):
+            if value > 1 and value != int(value):  # Ray's own rule
+                raise ValueError(f"a whole number, or a fraction below 1, must hold for {name}, but got {value}")
+        return self
+
+
+class ExecutorSettings(Settings):
+    """`executor:` who runs the trials. What only Ray knows is not looked at in process.
+
+    Attributes:
+        name: ``inprocess``, one trial after another in this process; ``ray``, several at a time on a Ray cluster.
+        address: of the Ray cluster: ``local`` starts one on this machine and ends it with the study; ``auto``,
+            ``HOST:PORT`` and ``ray://HOST:PORT`` join one that runs.
+        resources: what Ray sets aside for one trial.
+        max_concurrent: trials at a time; as many as the cluster has room for where None.
+        storage_path: folder or URL that every node sees, for checkpoints; needed on several nodes.
+        max_failures: how often a trial that raised, or whose worker was lost, is tried again from its last
+            checkpoint; a lost worker is forgiven three times whatever stands here.
+        threads: processor threads a trial uses; small networks are fastest on one. PyTorch's own choice where
+            None; on Ray the trial's cores.
+    """
+
+    name: Literal["inprocess", "ray"] = "inprocess"
+    address: str = "local"
+    resources: ResourceSettings = ResourceSettings()
+    max_concurrent: int | None = Field(default=None, ge=1)
+    storage_path: str | None = Field(default=None, min_length=1)
     max_failures: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, ge=1)
+
+    @field_validator("address", mode="before")
+    @classmethod
+    def _known_form(cls, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(_ADDRESS, value):
+            raise ValueError(
+                f"local, auto, HOST:PORT or ray://HOST:PORT must be given, but got {value!r}; "
+                "`ray start --head` prints the address of a cluster"
+            )
+        return value

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from precsearch.experiment import Experiment
-from precsearch.results import Observer, RunDirectory
+from precsearch.results import Observer, RunDirectory, TrialPlan
 from precsearch.selection import knee
 from precsearch.study.baselines import BaselineJobs
 from precsearch.study.directory import check_directory, open_run
@@ -49,6 +49,17 @@ def check_study(experiment: Experiment) -> None:
         make_pruning(experiment)
 
 
+def plan_study(experiment: Experiment) -> TrialPlan:
+    """What the trials of a study would do, asked where they would run; nothing is trained or written.
+
+    Raises:
+        PrecsearchError: what would keep the study from running.
+    """
+    check_study(experiment)
+    with make_executor(experiment) as executor:
+        return executor.inspect(experiment)
+
+
 def run_study(
     experiment: Experiment, directory: RunDirectory, observer: Observer, run_trial: RunTrial | None = None
 ) -> StudySummary:
@@ -71,7 +82,7 @@ def run_study(
     started = time.monotonic()
     check_study(experiment)
     check_directory(directory, experiment)
-    with make_executor(experiment.executor) as executor:
+    with make_executor(experiment) as executor:
         if run_trial is None and not directory.experiment.is_file():  # all of it before anything is written
             executor.inspect(experiment)
         with open_run(directory, experiment), quiet_optuna():

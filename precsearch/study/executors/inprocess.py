@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from precsearch.errors import PrecsearchError, TrialStopped
-from precsearch.experiment import ExecutorSettings, Experiment
+from precsearch.experiment import Experiment
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.study.executors.base import Job, JobSource, Outcome, RunTrial
 from precsearch.study.feasibility import inspect_study
@@ -48,11 +48,12 @@ class InProcessExecutor:
     """Runs jobs one by one.
 
     Args:
-        settings: `max_failures` is how often a trial that raised is tried again, from its last checkpoint.
+        experiment: `executor.max_failures` is how often a trial that raised is tried again, from its last
+            checkpoint.
     """
 
-    def __init__(self, settings: ExecutorSettings) -> None:
-        self._max_failures = settings.max_failures
+    def __init__(self, experiment: Experiment) -> None:
+        self._max_failures = experiment.executor.max_failures
 
     def __enter__(self) -> Self:
         return self

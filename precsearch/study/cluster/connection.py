@@ -1,0 +1,129 @@
+"""Starting or joining a Ray cluster; whatever goes wrong there is one message with a remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from precsearch.errors import ClusterError
+from precsearch.study.cluster.quiet import set_environment
+
+_CONNECT_SECONDS: Final = 5.0
+_OBJECT_STORE_BYTES: Final = 128 * 2**20  # trials travel as a few kilobytes; Ray would set aside a third of memory
+_AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
+
+
+def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) -> bool:
+    """Connect this process to the cluster at `address`; ``local`` starts one.
+
+    Args:
+        address: as `executor.address` has it.
+        log: where Ray's own words go; its core tells reasons there that its exceptions do not.
+        runtime_env: what Ray brings to the nodes.
+
+    Returns:
+        Whether it is ours to leave: False where this process was connected before.
+
+    Raises:
+        ClusterError: saying what is wrong and what to do.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        if address == "local":
+            raise ClusterError(
+                "executor.address: `local` starts a Ray cluster of its own, but this process is connected to one "
+                "already; give `auto` to use that, or call ray.shutdown() first"
+            )
+        return False
+    if address not in {"local", "auto"}:
+        _reach(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address == "local":
+        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    if runtime_env:
+        options["runtime_env"] = runtime_env
+    try:
+        with _own_modules_found() if address == "local" else contextlib.nullcontext():
+            ray.init(address=address, **options)
+    except Exception as error:
+        ray.shutdown()
+        raise _told(address, str(error), log.read_text(errors="replace")) from None
+    return True
+
+
+@contextlib.contextmanager
+def _own_modules_found() -> Iterator[None]:
+    """Let processes started now find the modules that this one finds; Ray tells its workers of the script's only."""
+    before = os.environ.get("PYTHONPATH")
+    own = [path for path in sys.path if path and not path.startswith((sys.prefix, sys.base_prefix))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*own, *filter(None, [before])]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def import_ray() -> Any:
+    """Ray with Tune.
+
+    Raises:
+        ClusterError: when it is not installed.
+    """
+    set_environment()
+    try:
+        import ray
+        import ray.tune
+    except ImportError as error:
+        raise ClusterError(
+            f"executor.name: `ray` needs Ray with Tune, but it cannot be imported ({error}); "
+            "run `pip install 'ray[default,tune]'`, or use `--executor inprocess`"
+        ) from None
+    return ray
+
+
+def _reach(address: str) -> None:
+    """Ray itself waits a minute for what does not answer."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise ClusterError(
+            f"executor.address: no Ray cluster answers at {address} ({what}); start one with `ray start --head`, "
+            "which prints its address, or leave --address out to use this machine alone"
+        ) from None
+
+
+def _told(address: str, text: str, noise: str) -> ClusterError:
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "no reason was given")
+    if any(word.lower() in (text + noise).lower() for word in _AUTHENTICATION):
+        return ClusterError(
+            f"executor.address: the cluster at {address} asks for an authentication token and did not get the right "
+            "one; set RAY_AUTH_MODE=token here and on every node, with the same token in ~/.ray/auth_token or "
+            "RAY_AUTH_TOKEN (`ray get-auth-token` on the head node prints it)"
+        )
+    if "version mismatch" in text.lower():
+        return ClusterError(
+            f"executor.address: the cluster at {address} runs another version of Ray or Python than this process; "
+            f"install the same on both: {' '.join(text.split())}"
+        )
+    if address == "auto":
+        return ClusterError(
+            f"executor.address: `auto` found no running Ray cluster on this machine ({first}); start one with "
+            "`ray start --head`, or leave --address out to start one for this study alone"
+        )
+    if address == "local":
+        return ClusterError(f"cannot start Ray on this machine: {first}; `--executor inprocess` needs no Ray")
+    return ClusterError(
+        f"executor.address: no Ray cluster could be joined at {address}: {first}; the head node listens for "
+        "drivers on port 6379 and for ray:// on port 10001 unless told otherwise"
+    )
