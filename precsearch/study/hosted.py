@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import optuna
 from optuna.trial import BaseTrial, Trial
 
-from precsearch.allocation import Allocation, Target
+from precsearch.allocation import Allocation
 from precsearch.errors import AllocationError, ConfigurationError, TrialStopped
 from precsearch.experiment import Experiment, StudySettings
 from precsearch.results import Progress
 from precsearch.space import Dimension, suggest
-from precsearch.study.telling import excesses
+from precsearch.study.telling import bits_text, excesses
 
 if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore
@@ -93,7 +93,7 @@ class HostedTrial:
                 self._trial.set_constraint(name, amount)
         self._trial.set_user_attr(_METRICS, metrics)
         self._trial.set_user_attr(_ALLOCATION, allocation.model_dump(mode="json"))
-        self._trial.set_user_attr(_BITS, _bits_text(allocation))
+        self._trial.set_user_attr(_BITS, bits_text(allocation))
 
     def upload(self, store: ArtifactStore, file: Path) -> None:
         """Give the trial a file; only one that its study is running can take any."""
@@ -132,13 +132,3 @@ class _Prefixed:
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         return self._trial.suggest_categorical(self._prefix + name, choices)
-
-
-def _bits_text(allocation: Allocation) -> str:
-    """``conv1 4/5, fc1 2/f``: weight / activation bits, f for float32; one number where only weights have any."""
-    targets: tuple[Target, ...] = ("weight", "activation")
-    if not any("activation" in layer.targets for layer in allocation.layers):
-        targets = targets[:1]
-    return ", ".join(
-        f"{layer.name} {'/'.join(str(layer.bits(target) or 'f') for target in targets)}" for layer in allocation.layers
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from precsearch.allocation import Allocation, Target
 from precsearch.experiment import ConstraintSettings, StudySettings
 from precsearch.results import Progress, TrialRecord
 from precsearch.study.journal import StudyJournal
@@ -42,6 +44,16 @@ def excesses(constraints: Iterable[ConstraintSettings], metrics: Mapping[str, fl
     return beyond
 
 
+def bits_text(allocation: Allocation) -> str:
+    """``conv1 4/5, fc1 2/f``: weight / activation bits, f for float32; one number where only weights have any."""
+    targets: tuple[Target, ...] = ("weight", "activation")
+    if not any("activation" in layer.targets for layer in allocation.layers):
+        targets = targets[:1]
+    return ", ".join(
+        f"{layer.name} {'/'.join(str(layer.bits(target) or 'f') for target in targets)}" for layer in allocation.layers
+    )
+
+
 class LiveTrial:
     """A running trial, new or continued: what was told of it, and how to tell more.
 
@@ -73,12 +85,14 @@ class LiveTrial:
             self.progress[step] = value
             self._trial.set_user_attr(_PROGRESS, {str(each): told for each, told in self.progress.items()})
 
-    def end(self, record: TrialRecord) -> None:
-        """Tell how the trial ended."""
+    def end(self, record: TrialRecord, folder: Path) -> None:
+        """Tell how the trial ended, and for people what bits `folder` holds: the file outlives the process."""
         values = None
         if record.state == "complete":
             self._constrain(record)
             self._trial.set_user_attr("metrics", record.metrics)
+            if (found := folder / "allocation.json").is_file():
+                self._trial.set_user_attr("bits", bits_text(Allocation.from_json(found)))
             values = [record.metrics[objective.metric] for objective in self._study.objectives]
         else:
             self._trial.set_user_attr(_REASON[record.state], record.reason)

@@ -187,7 +187,7 @@ class StudyTrials:
         self._keep(record)
         live = self._live.pop(record.number, None)
         if live is not None:
-            live.end(record)
+            live.end(record, self._directory.trial(record.number))
             if self._pruning is not None:
                 self._pruning.finish(record.number, STATES[record.state])
         self._clear(record.number)
