@@ -15,6 +15,8 @@ from precsearch.data.dataset import Split as Split
 from precsearch.data.digits import load_digits
 from precsearch.data.mnist import load_mnist
 from precsearch.data.own import load_own
+from precsearch.data.shared import loaded_once
+from precsearch.data.shared import share_data as share_data
 from precsearch.data.splits import SPLIT_SEED
 from precsearch.data.splits import hold_out as hold_out
 from precsearch.errors import ConfigurationError
@@ -54,10 +56,14 @@ def _load(settings: DataSettings, function: Callable[..., Any]) -> DataSet:
     if settings.train_limit is not None:
         whole = _load(settings.model_copy(update={"train_limit": None}), function)
         return whole.limited(settings.train_limit)
-    # Whichever trial comes first loads the data: what a function draws must not depend on its seed, nor shift it.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SPLIT_SEED)
-        return load_own(function, settings) if is_import_path(settings.name) else function(settings)
+
+    def load() -> DataSet:
+        # Whichever trial comes first loads the data: what a function draws must not depend on its seed, nor shift it.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SPLIT_SEED)
+            return load_own(function, settings) if is_import_path(settings.name) else function(settings)
+
+    return loaded_once(settings, load)
 
 
 def _refuse_extra(settings: DataSettings) -> None:

@@ -23,12 +23,14 @@ class Parcel:
         job: what to train; its paths are absolute, or the storage's.
         storage: where the trial's files are kept between workers.
         max_failures: how often a training that raised is tried again.
+        session: of the driver; its workers on one node share the data.
         run_trial: trains it; `precsearch.trial.run_trial` where None.
     """
 
     job: Job
     storage: Storage
     max_failures: int
+    session: str
     run_trial: RunTrial | None = None
 
     def __repr__(self) -> str:  # Tune writes it into names and tables

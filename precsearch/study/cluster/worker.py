@@ -83,7 +83,10 @@ def _attempts(parcel: Parcel, session: WorkerSession) -> TrialResult:
     if parcel.run_trial is not None:
         run = parcel.run_trial
     else:
+        from precsearch.data import share_data
         from precsearch.trial import run_trial as run
+
+        share_data(parcel.session)
     failures = 0
     while True:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -58,11 +59,11 @@ class RayExecutor:
             if first is None:
                 return
             nodes = self._connected()
-            storage = self._storage(first)
+            storage, session = self._storage(first), uuid.uuid4().hex
             from precsearch.study.cluster.tuner import Desk, run_jobs
 
             def pack(job: Job) -> Parcel:
-                return Parcel(job, storage, self._settings.max_failures, run_trial)
+                return Parcel(job, storage, self._settings.max_failures, session, run_trial)
 
             run_jobs(Desk(source, first, pack, storage.collect, nodes.slots, interrupts), self._settings, self._folder)
 
