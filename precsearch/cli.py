@@ -211,7 +211,7 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
             from precsearch.study.driver import run_study
 
             with observer:
-                run_study(experiment, directory, observer)
+                summary = run_study(experiment, directory, observer)
     except KeyboardInterrupt:
         if not directory.experiment.is_file():
             raise InterruptedRunError("nothing was begun") from None
@@ -220,7 +220,7 @@ def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> in
     view = read_run(directory)
     print_summary(console(stderr=as_json), view, finished_before=observer.idle)
     if as_json:
-        _print_json({**view.to_dict(), "finished": True, "exit_status": view.exit_status})
+        _print_json({**view.to_dict(), "finished": not summary.elsewhere, "exit_status": view.exit_status})
     return view.exit_status
 
 

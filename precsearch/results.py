@@ -154,6 +154,12 @@ class Observer(Protocol):
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         """A trial or baseline ended; `front` is the non-dominated set so far."""
 
+    def trial_dropped(self, number: int, reason: str) -> None:
+        """A trial is no longer this driver's; shared studies only."""
+
+    def noted(self, text: str) -> None:
+        """Something to know that is no trial's; shared studies only."""
+
 
 class RunDirectory:
     """The files of one run, by name. Reading never writes; all paths are relative to `path`.

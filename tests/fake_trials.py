@@ -91,6 +91,8 @@ class Watcher:
         self.steps: list[tuple[int, int, str | None]] = []
         self.finished: list[TrialRecord] = []
         self.fronts: list[list[int]] = []
+        self.dropped: list[tuple[int, str]] = []
+        self.notes: list[str] = []
 
     def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
         self.before = finished
@@ -104,6 +106,12 @@ class Watcher:
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         self.finished.append(record)
         self.fronts.append([member.number for member in front])
+
+    def trial_dropped(self, number: int, reason: str) -> None:
+        self.dropped.append((number, reason))
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def open_study(directory: RunDirectory) -> optuna.Study:

@@ -66,6 +66,15 @@ class PlainLines(Watch):
         if record.baseline is None:
             self._line(f"front: trials {', '.join(str(member.number) for member in front)}")
 
+    def trial_dropped(self, number: int, reason: str) -> None:
+        """A trial is no longer this driver's."""
+        super().trial_dropped(number, reason)
+        self._line(f"{title(number, None)}: dropped: {reason}", "yellow")
+
+    def noted(self, text: str) -> None:
+        """Something to know that is no trial's."""
+        self._line(text)
+
     def _left(self) -> str:
         seconds = self.seconds_left()
         return f", about {words.about(seconds)} left" if seconds is not None else ""

@@ -63,6 +63,16 @@ class LiveView(Watch):
         super().trial_finished(record, front)
         self._draw()
 
+    def trial_dropped(self, number: int, reason: str) -> None:
+        """A trial is no longer this driver's."""
+        super().trial_dropped(number, reason)
+        self.noted(f"trial {number}: dropped: {reason}")
+
+    def noted(self, text: str) -> None:
+        """Something to know that is no trial's; printed above the picture, where it stays."""
+        self._live.console.print(Text(text), soft_wrap=True)
+        self._draw()
+
     def _draw(self) -> None:
         self._live.update(self.picture(), refresh=True)
 

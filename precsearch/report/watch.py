@@ -89,6 +89,15 @@ class Watch:
         else:
             self._baselines_done += 1
 
+    def trial_dropped(self, number: int, reason: str) -> None:
+        """A trial is no longer this driver's."""
+        ended = self.running.pop((number, None), None)
+        if ended is not None:
+            self.pace.end(ended.progress.step if ended.progress else 0)
+
+    def noted(self, text: str) -> None:
+        """Something to know that is no trial's."""
+
     def seconds_left(self) -> float | None:
         """About how long the trials and baselines to come will take; None while nothing is known."""
         reached = [one.progress for one in self.running.values() if one.progress]

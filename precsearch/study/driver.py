@@ -36,6 +36,7 @@ class StudySummary:
     pruned: int
     failed: int
     seconds: float
+    elsewhere: int = 0
 
 
 def check_study(experiment: Experiment) -> None:
@@ -87,16 +88,16 @@ def run_study(
             executor.inspect(experiment)
         with open_run(directory, experiment), quiet_optuna():
             study = experiment.study
-            journal = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
-            trials = StudyTrials(experiment, directory, journal, observer)
+            ledger = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
+            trials = StudyTrials(experiment, directory, ledger, observer)
             trials.recover()
             observer.study_started(study.n_trials, trials.finished_records())
 
             def baselines() -> BaselineJobs:
-                return BaselineJobs(experiment, directory, trials.publish(), observer, trials.publish_with)
+                return BaselineJobs(experiment, directory, trials.trained_here(), observer, trials.publish_with)
 
             executor.run(StudyJobs(trials, baselines), run_trial)
-            members = trials.publish()
+            members, elsewhere = trials.close(), ledger.elsewhere()
     states = Counter(record.state for record in trials.finished_records())
     return StudySummary(
         best=knee(members, study.objectives).number if members else None,
@@ -105,4 +106,5 @@ def run_study(
         pruned=states["pruned"],
         failed=states["failed"],
         seconds=time.monotonic() - started,
+        elsewhere=elsewhere,
     )

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from precsearch.errors import ConfigurationError
+from precsearch.experiment import Experiment
+from precsearch.experiment.loading import apply_point
 from precsearch.results import Progress
 from precsearch.study.executors.base import Job, JobSource, Outcome
+
+
+def job_at(
+    experiment: Experiment, number: int, params: dict[str, Any], seed: int, folder: Path
+) -> tuple[Job, Outcome | None]:
+    """The job of a trial at a point, its folder made; and how it ended where the point is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Job(number, apply_point(experiment, params), seed, folder, params), None
+    except ConfigurationError as error:  # the experiment is valid: it is this point that is not
+        return Job(number, experiment, seed, folder, params), Outcome(error=error)
 
 
 class StudyJobs:

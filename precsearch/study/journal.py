@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment import ObjectiveSettings
+from precsearch.results import TrialRecord
+from precsearch.study.ledger import Draw, News
 
 
 @contextmanager
@@ -94,7 +96,7 @@ class DriverStorage(JournalStorage):
 
 
 class StudyJournal:
-    """The study in a journal, made if the journal is new. The caller holds the run directory's lock.
+    """The study in a journal, made if the journal is new: a `Ledger` with one writer, who holds the directory's lock.
 
     Args:
         path: of the journal.
@@ -107,6 +109,8 @@ class StudyJournal:
     """
 
     def __init__(self, path: Path, name: str, objectives: tuple[ObjectiveSettings, ...], sampler: BaseSampler) -> None:
+        self._path = path
+        self._asked = 0
         try:
             _repair(path)
             self._storage = DriverStorage(DriverBackend(path))
@@ -126,14 +130,72 @@ class StudyJournal:
             pruner=NopPruner(),  # pruning.py compares within budget bands instead
         )
 
-    def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in one of `states`, or all, by number; to be read only."""
-        return self.study.get_trials(deepcopy=False, states=states or None)
+    def recover(self, points: Sequence[dict[str, Any]], told: Sequence[TrialRecord]) -> list[FrozenTrial]:
+        """Enqueue what a kill left out; returns every trial, as all are this driver's."""
+        trials = self.study.get_trials(deepcopy=False)
+        beyond = [record.number for record in told if record.number > len(trials)]
+        if beyond:  # a power cut may lose the last one
+            raise RunDirectoryError(
+                f"{self._path} lacks trial {beyond[0]}, which has a result; "
+                "restore the journal from a copy, or start again with --output OTHER"
+            )
+        for point in points[len(trials) :]:
+            self.study.enqueue_trial(point)
+        trials = self.study.get_trials(deepcopy=False)
+        self._asked = sum(trial.state != TrialState.WAITING for trial in trials)
+        return trials
+
+    def ask(self, n_trials: int, draw: Draw) -> tuple[Trial, dict[str, Any]] | None:
+        """The next trial: one that was enqueued, or a new one."""
+        if self._asked >= n_trials:
+            return None
+        self._asked += 1
+        trial = self.study.ask()
+        return trial, draw(trial)
 
     def live(self, number: int) -> Trial:
         """A trial that another process began, as an object that can be asked and told."""
+        return Trial(self.study, self._id(number))
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """A trial as it stands now."""
+        return self._storage.get_trial(self._id(number))
+
+    def _id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(self.study.study_name)
-        return Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def place(self, number: int) -> int:
+        """The number."""
+        return number
+
+    def settle(self, record: TrialRecord, tell: Callable[[TrialRecord], None]) -> bool:
+        """Tell."""
+        tell(record)
+        return True
+
+    def lost(self, number: int) -> str | None:
+        """Nobody else takes trials."""
+        return None
+
+    def ours(self, number: int) -> bool:
+        """Nobody else trains."""
+        return True
+
+    def news(self) -> list[News]:
+        """Nobody else writes."""
+        return []
+
+    def share(self, baseline: TrialRecord) -> None:
+        """With nobody."""
+
+    def baselines(self) -> list[TrialRecord]:
+        """Nobody else trains."""
+        return []
+
+    def elsewhere(self) -> int:
+        """Nobody else trains."""
+        return 0
 
 
 def _repair(path: Path) -> None:

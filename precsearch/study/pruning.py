@@ -17,7 +17,9 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
+from precsearch.errors import ConfigurationError
 from precsearch.experiment import Experiment
+from precsearch.results import Progress
 from precsearch.space import CategoricalDimension, Dimension
 from precsearch.study.arguments import build
 from precsearch.study.feasibility import is_limit
@@ -132,6 +134,19 @@ class BandedPruning:
             reason = self.report(number, step, told[step])
         return reason
 
+    def value(self, progress: Progress) -> float:
+        """The metric to compare.
+
+        Raises:
+            ConfigurationError: when the trial does not report it.
+        """
+        if self.metric not in progress.metrics:
+            raise ConfigurationError(
+                f"study.pruner: a metric reported at every epoch must be named, but got {self.metric!r}; "
+                f"this trial reports {', '.join(sorted(progress.metrics))}"
+            )
+        return progress.metrics[self.metric]
+
     def report(self, number: int, step: int, value: float) -> str | None:
         """Note a trial's value at a step, and say why to prune it, or None.
 
@@ -147,8 +162,22 @@ class BandedPruning:
         where = f" in budget band {band + 1} of {self.bands}" if self.bands > 1 else ""
         return f"pruned by {self._name}{where} at step {step}: {self.metric} {value:.6g}"
 
+    def follow(self, number: int, params: Mapping[str, Any], told: Mapping[int, float], state: TrialState) -> None:
+        """Note a trial that another driver trains: what it has told so far, and whether it ended."""
+        if number not in self._shadows:
+            if not told and not state.is_finished():  # its point may not be drawn to its end yet
+                return
+            self.begin(number, params, told)
+        else:
+            for step in sorted(told):
+                self.report(number, step, told[step])
+        if state.is_finished():
+            self.finish(number, state)
+
     def finish(self, number: int, state: TrialState) -> None:
         """Close a trial in its band, so that later ones are compared with it."""
+        if number not in self._shadows:
+            return
         band, shadow, _ = self._shadows.pop(number)
         value = 0.0 if state == TrialState.COMPLETE else None  # never looked at: pruners compare by step
         self._studies[band].tell(shadow, value, state=state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +23,11 @@ class Published:
     Args:
         directory: of the run.
         study: objectives and constraints.
+        ours: whether this run directory has a trial's weights.
     """
 
-    def __init__(self, directory: RunDirectory, study: StudySettings) -> None:
+    def __init__(self, directory: RunDirectory, study: StudySettings, ours: Callable[[int], bool]) -> None:
+        self._ours = ours
         self._directory = directory
         self._study = study
         self._front = GrowingFront(study.objectives, study.constraints)
@@ -34,13 +36,14 @@ class Published:
             self._place(record)
         self._changed = True  # what the last run left may be behind its results
 
-    def add(self, record: TrialRecord) -> None:
-        """Take in how a trial, or a baseline beside one, ended."""
-        if record.baseline is not None:
-            self._place(record)
-            self._changed = True
-        elif self._front.add(record):
-            self._changed = True
+    def add(self, *records: TrialRecord) -> None:
+        """Take in how trials, or baselines beside them, ended."""
+        for record in records:
+            if record.baseline is not None:
+                self._place(record)
+                self._changed = True
+            elif self._front.add(record):
+                self._changed = True
 
     def write(self) -> list[TrialRecord]:
         """Write `best.json` and `pareto.json` if they are behind; returns the front, by number."""
@@ -84,7 +87,7 @@ class Published:
             "metrics": record.metrics,
             "limit": record.limit,
             "allocation": _file(trial),
-            "weights": (trial / "weights.safetensors").as_posix(),
+            "weights": (trial / "weights.safetensors").as_posix() if self._ours(record.number) else None,
             "baselines": beside,
         }
 

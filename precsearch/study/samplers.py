@@ -25,7 +25,7 @@ from precsearch.errors import ConfigurationError
 from precsearch.experiment import Experiment
 from precsearch.space import Dimension, grid, suggest
 from precsearch.study.arguments import build
-from precsearch.study.seeds import derive_seed
+from precsearch.study.seeds import derive_seed, place_of
 
 Space = Mapping[str, Dimension]
 MOST_GRID_POINTS: Final = 100_000
@@ -38,22 +38,27 @@ class SamplerKind:
     Attributes:
         make: its class.
         arguments: what the YAML may pass on; nothing that Optuna calls experimental or deprecated.
-        defaults: from the space, where Optuna's own are made for hundreds of trials.
+        defaults: from the experiment, where Optuna's own are made for hundreds of trials.
     """
 
     make: Callable[..., BaseSampler]
     arguments: tuple[str, ...] = ()
-    defaults: Callable[[Space], dict[str, Any]] = lambda space: {}
+    defaults: Callable[[Experiment], dict[str, Any]] = lambda experiment: {}
 
 
-def _startup(space: Space) -> dict[str, Any]:
+def concurrent(experiment: Experiment) -> bool:
+    """Whether trials may be asked for while others run."""
+    return False
+
+
+def _startup(experiment: Experiment) -> dict[str, Any]:
     """Random points before the model: two a dimension; never of n_trials, which may grow later."""
-    return {"n_startup_trials": min(10, max(4, 2 * len(space)))}
+    return {"n_startup_trials": min(10, max(4, 2 * len(experiment.space)))}
 
 
-def _tpe(space: Space) -> dict[str, Any]:
+def _tpe(experiment: Experiment) -> dict[str, Any]:
     # One trial at a time needs no lies about running ones, and saves a journal line a trial.
-    return {**_startup(space), "constant_liar": False}
+    return {**_startup(experiment), "constant_liar": concurrent(experiment)}
 
 
 SAMPLERS: Final[dict[str, SamplerKind]] = {
@@ -67,7 +72,7 @@ SAMPLERS: Final[dict[str, SamplerKind]] = {
     "nsga2": SamplerKind(
         optuna.samplers.NSGAIISampler,
         ("population_size", "mutation_prob", "crossover_prob", "swapping_prob"),
-        lambda space: {"population_size": 10},
+        lambda experiment: {"population_size": 10},
     ),
 }
 
@@ -84,7 +89,7 @@ def make_sampler(experiment: Experiment) -> BaseSampler:
         build("study.sampler", "grid", dict, given, ())
         return GridSampler(experiment.space, seed, len(experiment.study.enqueue))
     kind = SAMPLERS[settings.name]
-    arguments = {**kind.defaults(experiment.space), **given}
+    arguments = {**kind.defaults(experiment), **given}
 
     def fresh(seed: int) -> BaseSampler:
         return kind.make(seed=seed, **arguments)
@@ -107,7 +112,7 @@ class RepeatableSampler(BaseSampler):
         self._steady = fresh(0)  # for what draws nothing: making a sampler takes a third of a millisecond
 
     def _of(self, trial: FrozenTrial, draw: str) -> BaseSampler:
-        return self._fresh(derive_seed(self._seed, trial.number, draw))
+        return self._fresh(derive_seed(self._seed, place_of(trial), draw))
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Prepare a trial; done again when it is continued."""
@@ -185,7 +190,12 @@ class GridSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The point's value; an enqueued point that leaves a parameter open takes any of the grid's."""
-        point = self._points[(trial.number - self._enqueued) % len(self._points)]
+        point = self._points[(place_of(trial) - self._enqueued) % len(self._points)]
         if param_name in point:
             return point[param_name]
         return next(other[param_name] for other in self._points if param_name in other)
+
+
+def most_trials(sampler: BaseSampler, wanted: int) -> int:
+    """How many of the trials that are wanted the sampler has points for."""
+    return min(wanted, sampler.trials) if isinstance(sampler, GridSampler) else wanted

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PLACE: Final = "place"  # user attribute: which of the study's trials this is
 
 
 def derive_seed(study_seed: int, number: int, label: str) -> int:
@@ -14,3 +20,8 @@ def derive_seed(study_seed: int, number: int, label: str) -> int:
 def trial_seed(study_seed: int, number: int) -> int:
     """The seed of a trial's training, and of the baselines beside it."""
     return derive_seed(study_seed, number, "trial")
+
+
+def place_of(trial: FrozenTrial) -> int:
+    """Which of the study's trials this is: its number, but where it stands in for one that was lost."""
+    return int(trial.user_attrs.get(PLACE, trial.number))

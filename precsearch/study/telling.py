@@ -1,4 +1,4 @@
-"""Words into the journal: progress, constraints, values, states. A kill may have each said twice."""
+"""Words into the study: progress, constraints, values, states. A kill may have each said twice."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+import optuna
+from optuna.trial import FrozenTrial, Trial
 
 from precsearch.allocation import Allocation, Target
 from precsearch.experiment import ConstraintSettings, StudySettings
-from precsearch.results import Progress, TrialRecord
-from precsearch.study.journal import StudyJournal
+from precsearch.results import Progress, TrialRecord, TrialState
+from precsearch.study.ledger import Ledger
 
-STATES: Final = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+STATES: Final[dict[TrialState, optuna.trial.TrialState]] = {
+    "complete": optuna.trial.TrialState.COMPLETE,
+    "pruned": optuna.trial.TrialState.PRUNED,
+    "failed": optuna.trial.TrialState.FAIL,
 }
+_METRICS: Final = "metrics"
 _PROGRESS: Final = "progress"  # user attribute: step -> the pruner's metric
 _REASON: Final = {"pruned": "prune_reason", "failed": "fail_reason"}
 
@@ -27,9 +29,18 @@ def told_progress(attributes: dict[str, Any]) -> dict[int, float]:
     return {int(step): value for step, value in attributes.get(_PROGRESS, {}).items()}
 
 
-def told_reason(frozen: FrozenTrial) -> str:
-    """Why a trial was pruned or failed."""
-    return str(next((frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs), "unknown"))
+def told_record(frozen: FrozenTrial, seed: int) -> TrialRecord:
+    """What the study alone knows of a trial that ended."""
+    state = next(name for name, told in STATES.items() if told == frozen.state)
+    reasons = (frozen.user_attrs[key] for key in _REASON.values() if key in frozen.user_attrs)
+    return TrialRecord(
+        number=frozen.number,
+        state=state,
+        params=frozen.params,
+        seed=seed,
+        metrics=frozen.user_attrs.get(_METRICS, {}),
+        reason=None if state == "complete" else str(next(reasons, "unknown")),
+    )
 
 
 def excesses(constraints: Iterable[ConstraintSettings], metrics: Mapping[str, float]) -> dict[str, float]:
@@ -59,18 +70,18 @@ class LiveTrial:
 
     Args:
         trial: Optuna's.
-        journal: it belongs to.
+        ledger: it belongs to.
         study: objectives and constraints.
     """
 
-    def __init__(self, trial: Trial, journal: StudyJournal, study: StudySettings) -> None:
+    def __init__(self, trial: Trial, ledger: Ledger, study: StudySettings) -> None:
         self.progress = told_progress(trial.user_attrs)
         self._trial = trial
-        self._journal = journal
+        self._ledger = ledger
         self._study = study
         self._shown: set[int] | None = None  # of several objectives Optuna takes no reports
         if len(study.objectives) == 1:
-            self._shown = set(journal.trials()[trial.number].intermediate_values)
+            self._shown = set(ledger.frozen(trial.number).intermediate_values)
 
     def show(self, progress: Progress) -> None:
         """Give optuna-dashboard its curves."""
@@ -90,13 +101,13 @@ class LiveTrial:
         values = None
         if record.state == "complete":
             self._constrain(record)
-            self._trial.set_user_attr("metrics", record.metrics)
+            self._trial.set_user_attr(_METRICS, record.metrics)
             if (found := folder / "allocation.json").is_file():
                 self._trial.set_user_attr("bits", bits_text(Allocation.from_json(found)))
             values = [record.metrics[objective.metric] for objective in self._study.objectives]
         else:
             self._trial.set_user_attr(_REASON[record.state], record.reason)
-        self._journal.study.tell(self._trial, values, state=STATES[record.state])
+        self._ledger.study.tell(self._trial, values, state=STATES[record.state])
 
     def _constrain(self, record: TrialRecord) -> None:
         there = self._trial.constraints
