@@ -74,8 +74,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-) -> None:
-    pass
+) -> None: ...
 
 
 @app.command()
@@ -180,6 +179,8 @@ def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = Path
 
 
 def _changes(trials: int | None, executor: str | None, address: str | None) -> list[str]:
+    if address is not None and executor == "inprocess":
+        raise ConfigurationError("--address is for `--executor ray`, but got `--executor inprocess`; drop one of them")
     name = "ray" if address is not None and executor is None else executor  # nobody else takes an address
     given = {"study.n_trials": trials, "executor.name": name, "executor.address": address}
     return [f"{path}={json.dumps(value)}" for path, value in given.items() if value is not None]

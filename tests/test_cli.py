@@ -17,8 +17,8 @@ from precsearch.errors import DataError
 from precsearch.results import RunDirectory, TrialPlan, TrialRecord
 
 COMMANDS = {
-    "run": {"--output", "--set", "--trials", "--executor", "--dry-run", "--json"},
-    "resume": {"--trials", "--json"},
+    "run": {"--output", "--set", "--trials", "--executor", "--address", "--dry-run", "--json"},
+    "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
     "init": set(),
@@ -95,7 +95,7 @@ def test_version(call: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nope"], ["run", "--nope"], ["run", "--trials", "0"], ["run", "--executor", "ray"],
+    [["nope"], ["run", "--nope"], ["run", "--trials", "0"], ["run", "--executor", "slurm"],
      ["run", "nowhere.yaml"], ["run", "--set", "inner.nope=3"], ["export", "x", "--trial", "1", "--knee"]],
 )  # fmt: skip
 def test_usage_and_configuration_errors_exit_2(call: Any, arguments: list[str]) -> None:
@@ -107,8 +107,22 @@ def test_usage_and_configuration_errors_exit_2(call: Any, arguments: list[str]) 
     assert status == 2 and told.keys() == {"error", "exit_status"} and told["exit_status"] == 2
 
 
-def test_ray_is_refused_with_a_reason(call: Any) -> None:
-    assert "in this process" in call("run", "--executor", "ray")[2]
+@pytest.mark.parametrize(
+    ("flags", "name", "address"),
+    [
+        ([], "inprocess", "local"),
+        (["--executor", "ray"], "ray", "local"),
+        (["--address", "auto"], "ray", "auto"),
+        (["--executor", "ray", "--address", "ray://head:10001"], "ray", "ray://head:10001"),
+    ],
+)
+def test_an_address_means_ray(
+    call: Any, made: RunDirectory, monkeypatch: pytest.MonkeyPatch, flags: list[str], name: str, address: str
+) -> None:
+    seen = []
+    fake_study(monkeypatch, lambda experiment, run, observer: seen.append(experiment.executor))
+    call("resume", made.path, *flags)
+    assert [(executor.name, executor.address) for executor in seen] == [(name, address)]
 
 
 def test_init_writes_a_template_and_never_overwrites(call: Any, tmp_path: Path) -> None:

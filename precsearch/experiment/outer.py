@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from precsearch.experiment.base import Settings
 from precsearch.results import SELECTABLE_METRICS
 
-
 _ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from precsearch.errors import ClusterError
 from precsearch.study.cluster.quiet import set_environment
+from precsearch.study.cluster.reach import check_reachable, token_error, use_token_at_hand
 
-_CONNECT_SECONDS: Final = 5.0
 _OBJECT_STORE_BYTES: Final = 128 * 2**20  # trials travel as a few kilobytes; Ray would set aside a third of memory
 _AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
 
@@ -41,8 +41,9 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
                 "already; give `auto` to use that, or call ray.shutdown() first"
             )
         return False
-    if address not in {"local", "auto"}:
-        _reach(address)
+    place = _place(address)
+    if place is not None:
+        check_reachable(place)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
@@ -79,6 +80,7 @@ def import_ray() -> Any:
         ClusterError: when it is not installed.
     """
     set_environment()
+    use_token_at_hand()
     try:
         import ray
         import ray.tune
@@ -90,27 +92,17 @@ def import_ray() -> Any:
     return ray
 
 
-def _reach(address: str) -> None:
-    """Ray itself waits a minute for what does not answer."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise ClusterError(
-            f"executor.address: no Ray cluster answers at {address} ({what}); start one with `ray start --head`, "
-            "which prints its address, or leave --address out to use this machine alone"
-        ) from None
+def _place(address: str) -> str | None:
+    """The HOST:PORT to join, as far as it is known before Ray looks; `auto` is RAY_ADDRESS where that is set."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+    return address if re.fullmatch(r"(ray://)?[^/\s]+:\d+", address) else None
 
 
 def _told(address: str, text: str, noise: str) -> ClusterError:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "no reason was given")
     if any(word.lower() in (text + noise).lower() for word in _AUTHENTICATION):
-        return ClusterError(
-            f"executor.address: the cluster at {address} asks for an authentication token and did not get the right "
-            "one; set RAY_AUTH_MODE=token here and on every node, with the same token in ~/.ray/auth_token or "
-            "RAY_AUTH_TOKEN (`ray get-auth-token` on the head node prints it)"
-        )
+        return token_error(address)
     if "version mismatch" in text.lower():
         return ClusterError(
             f"executor.address: the cluster at {address} runs another version of Ray or Python than this process; "
@@ -119,7 +111,7 @@ def _told(address: str, text: str, noise: str) -> ClusterError:
     if address == "auto":
         return ClusterError(
             f"executor.address: `auto` found no running Ray cluster on this machine ({first}); start one with "
-            "`ray start --head`, or leave --address out to start one for this study alone"
+            "`ray start --head`, or use `--executor ray` without --address, which starts one for this study alone"
         )
     if address == "local":
         return ClusterError(f"cannot start Ray on this machine: {first}; `--executor inprocess` needs no Ray")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from precsearch.errors import ClusterError, ConfigurationError
+from precsearch.errors import ClusterError, ConfigurationError, PrecsearchError
 from precsearch.experiment import ExecutorSettings, Experiment
 from precsearch.results import TrialPlan
 from precsearch.study.cluster import probe
@@ -20,6 +21,7 @@ from precsearch.study.cluster.wire import TrainingError
 PACKAGES: Final = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors")
 _LOOK_SECONDS: Final = 2.0  # nodes come and go; asking costs a millisecond
 _ANSWER_SECONDS: Final = 60.0
+_LOGS: Final = "see the logs in /tmp/ray/session_latest/logs on that node"
 
 
 class Nodes:
@@ -78,12 +80,21 @@ class Nodes:
                     "give one, such as --set executor.storage_path=/mnt/shared/precsearch"
                 )
             return
+        if self._settings.address != "local" and not url.startswith(("/", "~")) and "://" not in url:
+            raise ConfigurationError(
+                f"executor.storage_path: an absolute path or a URL must be given for a cluster, but got {url!r}, "
+                "which each node would look up from a folder of its own; write it out, such as "
+                f"{Path.cwd() / url}"
+            )
         storage, token = SharedStorage(url), uuid.uuid4().hex
         storage.put_token(token)
         try:
-            blind = [where for where, seen in self._ask(_sees, url, token).items() if not seen]
+            answers = self._ask(_sees, url, token)
         finally:
             storage.remove_token(token)
+        blind = [
+            f"{where}{'' if seen is False else f' ({seen})'}" for where, seen in answers.items() if seen is not True
+        ]
         if blind:
             raise ClusterError(
                 f"executor.storage_path: every node must see {url}, but what this process wrote there is not seen "
@@ -120,7 +131,12 @@ class Nodes:
 
     def inspect(self, experiment: Experiment) -> TrialPlan:
         """What the trials would do, looked at on a node."""
-        answer: TrialPlan | TrainingError = ray.get(ray.remote(num_cpus=0)(_inspect).remote(experiment))
+        try:
+            answer: TrialPlan | TrainingError = ray.get(ray.remote(num_cpus=0)(_inspect).remote(experiment))
+        except ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"no node could look at a trial: {_first_line(error)}; {_LOGS}, or try `--executor inprocess`"
+            ) from None
         if isinstance(answer, TrainingError):
             raise answer.rebuilt()
         return answer
@@ -150,10 +166,9 @@ class Nodes:
             try:
                 answers[where] = ray.get(reference, timeout=_ANSWER_SECONDS)
             except Exception as error:
-                first = (str(error).strip().splitlines() or [""])[0]
                 raise ClusterError(
-                    f"the node {where} does not answer: {type(error).__name__}: {first}; take it out of the "
-                    "cluster (`ray stop` there), or see its logs in /tmp/ray/session_latest/logs"
+                    f"the node {where} must run a task, but does not: {_first_line(error)}; {_LOGS}, or take the "
+                    "node out of the cluster with `ray stop` there"
                 ) from None
         return answers
 
@@ -161,6 +176,12 @@ class Nodes:
         wanted = self._settings.resources
         asked = {kind: amount for kind, amount in (("CPU", wanted.cpu), ("GPU", wanted.gpu)) if amount > 0}
         return min(int(resources.get(kind, 0.0) / amount + 1e-9) for kind, amount in asked.items())
+
+
+def _first_line(error: Exception) -> str:
+    """Of the error that a task raised, or else of Ray's."""
+    error = getattr(error, "cause", None) or error
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no reason was given')}"
 
 
 def _inspect(experiment: Experiment) -> TrialPlan | TrainingError:
@@ -172,5 +193,9 @@ def _inspect(experiment: Experiment) -> TrialPlan | TrainingError:
         return TrainingError.of(error)
 
 
-def _sees(url: str, token: str) -> bool:
-    return SharedStorage(url).has_token(token)
+def _sees(url: str, token: str) -> bool | str:
+    """Whether, or why not."""
+    try:
+        return SharedStorage(url).has_token(token)
+    except PrecsearchError as error:  # a package that fsspec needs is missing there
+        return str(error)
