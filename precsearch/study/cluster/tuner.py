@@ -7,8 +7,9 @@ record of the study, and lose or double trials where the two part.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from precsearch.errors import WorkerLostError
+from precsearch.errors import ClusterError, WorkerLostError
 from precsearch.experiment import ExecutorSettings
 from precsearch.study.cluster.mailbox import AwayDesk, answer_while, open_mailbox
 from precsearch.study.cluster.wire import KEY, Message, Parcel
@@ -69,6 +70,7 @@ class Desk:
         self._interrupts = interrupts
         self._running: dict[str, Running] = {}
         self.mailbox: Any = None
+        self.failure: BaseException | None = None  # what the driver raised; Tune would make a text of it
 
     def __reduce__(self) -> tuple[type[AwayDesk], tuple[Any]]:
         """Stays here: Tune pickles what it runs, to take it to the head node or to restore it one day."""
@@ -76,6 +78,10 @@ class Desk:
 
     def take(self, trial_id: str) -> Parcel | str | None:
         """The next job, for Tune's trial of that id; None for no room or no job now, FINISHED for none any more."""
+        with self._remembered():
+            return self._take(trial_id)
+
+    def _take(self, trial_id: str) -> Parcel | str | None:
         self._interrupts.check()
         if len(self._running) >= self._slots():  # a trial asked early would know less of those before it
             return None
@@ -88,13 +94,18 @@ class Desk:
 
     def hear(self, trial_id: str, message: Message) -> bool:
         """Pass a worker's message on; whether the trial is over."""
+        with self._remembered():
+            return self._hear(trial_id, message)
+
+    def _hear(self, trial_id: str, message: Message) -> bool:
         self._interrupts.check()
         running = self._running.get(trial_id)
         if running is None:
             return True
         job = running.job
-        if running.attempt not in {None, message.attempt}:
-            self._source.restarted(job)
+        lost = running.attempt not in {None, message.attempt}
+        if lost or (running.attempt is None and message.resumed and not (job.directory / "checkpoint").exists()):
+            self._source.restarted(job)  # after a lost worker; or from a checkpoint that the driver did not see
         running.attempt = message.attempt
         if message.progress is not None:
             reason = self._source.progressed(job, message.progress)
@@ -113,7 +124,16 @@ class Desk:
         running = self._running.get(trial_id)
         if running is not None:
             error = WorkerLostError(f"lost its worker {failures} times; the last time: {reason}")
-            self._end(trial_id, Outcome(seconds=time.monotonic() - running.started, error=error))
+            with self._remembered():
+                self._end(trial_id, Outcome(seconds=time.monotonic() - running.started, error=error))
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.failure = error
+            raise
 
     def _end(self, trial_id: str, outcome: Outcome) -> None:
         job = self._running.pop(trial_id).job
@@ -203,7 +223,15 @@ def run_jobs(desk: Desk, settings: ExecutorSettings, folder: str) -> None:
             failure_config=tune.FailureConfig(max_failures=max(LOST_WORKERS, settings.max_failures)),
         ),
     )
-    if away:
-        answer_while(tuner.fit, desk, desk.mailbox)
-    else:
-        tuner.fit()
+    try:
+        if away:
+            answer_while(tuner.fit, desk, desk.mailbox)
+        else:
+            tuner.fit()
+    except Exception as error:
+        if desk.failure is not None:
+            raise desk.failure from None
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise ClusterError(
+            f"Ray Tune gave up: {last}; everything done so far is kept, run the same command again to go on"
+        ) from error

@@ -74,6 +74,7 @@ class Message:
         attempt: differs each time a worker begins the trial.
         node: address and short id of the worker's node.
         pid: of the worker's process.
+        resumed: whether this attempt began from a checkpoint.
         progress: an epoch is done.
         result: the trial is complete.
         error: the trial raised, after the last retry.
@@ -83,6 +84,7 @@ class Message:
     attempt: str
     node: str
     pid: int
+    resumed: bool
     progress: Progress | None = None
     result: TrialResult | None = None
     error: TrainingError | None = None

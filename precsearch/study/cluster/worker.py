@@ -25,14 +25,15 @@ def train(config: dict[str, Any]) -> None:
     parcel: Parcel = config[PARCEL]
     node = f"{ray.util.get_node_ip_address()}/{ray.get_runtime_context().get_node_id()[:8]}"
     message = partial(Message, attempt=uuid.uuid4().hex, node=node, pid=os.getpid())
-    started = time.monotonic()
+    started, resumed = time.monotonic(), False
 
     def send(**content: Any) -> None:
-        tune.report(message(**content, seconds=time.monotonic() - started).report())
+        tune.report(message(resumed=resumed, seconds=time.monotonic() - started, **content).report())
 
     try:
         with parcel.storage.open(parcel.job) as folder:
             session = WorkerSession(parcel, folder, lambda progress: send(progress=progress))
+            resumed = session.resume() is not None
             result = _attempts(parcel, session)
             session.keep_files()
     except Exception as error:  # as data: Tune would take it for a lost worker
