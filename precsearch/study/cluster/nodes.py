@@ -138,6 +138,11 @@ class Nodes:
                 f"no node could look at a trial: {_first_line(error)}; {_LOGS}, or try `--executor inprocess`"
             ) from None
         if isinstance(answer, TrainingError):
+            if "No module named" in answer.text:
+                raise ClusterError(
+                    f"a node lacks what trials need: {answer.text}; install it there, or, if it is yours, import it "
+                    "at the top of the module of your model or data, so that it travels along"
+                )
             raise answer.rebuilt()
         return answer
 
