@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,7 @@ def test_the_command_line_killed_and_interrupted(tmp_path: Path, through: Path) 
 def test_from_afar(tmp_path: Path, through: Path) -> None:
     """Over ray:// Tune runs on the head node, and the study stays here."""
     home = make_home(tmp_path)
+    before = set(Path(tempfile.gettempdir()).glob("precsearch-ray-*"))
     with cluster(tmp_path) as nodes:
         process = subprocess.run(
             [
@@ -150,4 +152,5 @@ def test_from_afar(tmp_path: Path, through: Path) -> None:
             env=environment() | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)},
         )  # fmt: skip
     assert process.returncode == 0, process.stderr
+    assert set(Path(tempfile.gettempdir()).glob("precsearch-ray-*")) <= before
     assert_same(home / "run", through)

@@ -7,13 +7,17 @@ that posts each question and waits for the answer.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+_HEAD: Final = "node:__internal_head__"
 _WAIT_SECONDS: Final = 1.0
+_REMOVE_SECONDS: Final = 10.0
 
 
 class Mailbox:
@@ -63,6 +67,18 @@ class AwayDesk:
 def open_mailbox() -> Any:
     """A mailbox on the cluster."""
     return ray.remote(num_cpus=0)(Mailbox).remote()
+
+
+def remove_on_head(folder: str) -> None:
+    """Remove a folder that Tune made on the head node; what cannot be removed is left."""
+    head = next(node["NodeID"] for node in ray.nodes() if node["Alive"] and _HEAD in node["Resources"])
+    strategy = NodeAffinitySchedulingStrategy(head, soft=False)
+    remove = ray.remote(num_cpus=0)(_remove).options(scheduling_strategy=strategy)
+    ray.get(remove.remote(folder), timeout=_REMOVE_SECONDS)
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def answer_while(fit: Callable[[], object], desk: Any, mailbox: Any) -> None:

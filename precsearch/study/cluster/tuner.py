@@ -23,7 +23,7 @@ from ray.tune.search import Searcher
 
 from precsearch.errors import ClusterError, WorkerLostError
 from precsearch.experiment import ExecutorSettings
-from precsearch.study.cluster.mailbox import AwayDesk, answer_while, open_mailbox
+from precsearch.study.cluster.mailbox import AwayDesk, answer_while, open_mailbox, remove_on_head
 from precsearch.study.cluster.wire import KEY, Message, Parcel
 from precsearch.study.cluster.worker import PARCEL, train
 from precsearch.study.executors.base import Job, JobSource, Outcome
@@ -226,6 +226,7 @@ def run_jobs(desk: Desk, settings: ExecutorSettings, folder: str) -> None:
     try:
         if away:
             answer_while(tuner.fit, desk, desk.mailbox)
+            remove_on_head(folder)
         else:
             tuner.fit()
     except Exception as error:
