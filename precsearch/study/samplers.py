@@ -48,7 +48,7 @@ class SamplerKind:
 
 def concurrent(experiment: Experiment) -> bool:
     """Whether trials may be asked for while others run."""
-    return False
+    return experiment.executor.name == "ray" and experiment.executor.max_concurrent != 1
 
 
 def _startup(experiment: Experiment) -> dict[str, Any]:

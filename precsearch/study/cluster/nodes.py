@@ -129,10 +129,11 @@ class Nodes:
             )
         return [where for where, each in found.items() if each["precsearch"] != digest]
 
-    def inspect(self, experiment: Experiment) -> TrialPlan:
-        """What the trials would do, looked at on a node."""
+    def inspect(self, experiment: Experiment, session: str) -> TrialPlan:
+        """What the trials would do, looked at on a node; the data it loads is shared in `session`."""
         try:
-            answer: TrialPlan | TrainingError = ray.get(ray.remote(num_cpus=0)(_inspect).remote(experiment))
+            look = ray.remote(num_cpus=0)(_inspect)
+            answer: TrialPlan | TrainingError = ray.get(look.remote(experiment, session))
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"no node could look at a trial: {_first_line(error)}; {_LOGS}, or try `--executor inprocess`"
@@ -189,10 +190,12 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no reason was given')}"
 
 
-def _inspect(experiment: Experiment) -> TrialPlan | TrainingError:
-    from precsearch.study.feasibility import inspect_study
-
+def _inspect(experiment: Experiment, session: str) -> TrialPlan | TrainingError:
     try:
+        from precsearch.data import share_data
+        from precsearch.study.feasibility import inspect_study
+
+        share_data(session)
         return inspect_study(experiment)
     except Exception as error:
         return TrainingError.of(error)

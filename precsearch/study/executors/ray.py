@@ -39,6 +39,7 @@ class RayExecutor:
         self._stack = contextlib.ExitStack()
         self._nodes: Nodes | None = None
         self._folder = ""
+        self._session = uuid.uuid4().hex
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +51,7 @@ class RayExecutor:
 
     def inspect(self, experiment: Experiment) -> TrialPlan:
         """Look at a trial on a node: the driver may have neither its data nor its memory to spare."""
-        return self._connected().inspect(experiment)
+        return self._connected().inspect(experiment, self._session)
 
     def run(self, source: JobSource, run_trial: RunTrial | None) -> None:
         """Run jobs, as many at a time as the cluster has room for, until there are no more."""
@@ -59,11 +60,11 @@ class RayExecutor:
             if first is None:
                 return
             nodes = self._connected()
-            storage, session = self._storage(first), uuid.uuid4().hex
+            storage = self._storage(first)
             from precsearch.study.cluster.tuner import Desk, run_jobs
 
             def pack(job: Job) -> Parcel:
-                return Parcel(job, storage, self._settings.max_failures, session, run_trial)
+                return Parcel(job, storage, self._settings.max_failures, self._session, run_trial)
 
             run_jobs(Desk(source, first, pack, storage.collect, nodes.slots, interrupts), self._settings, self._folder)
 
