@@ -97,12 +97,12 @@ def dump_experiment(experiment: Experiment) -> str:
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """What must be equal for one run to continue another: all but the number of trials and the executor.
+    """What must be equal for one run to continue another: all but the number of trials, and who runs and keeps them.
 
     Returns:
         16 hexadecimal digits.
     """
-    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials"}})
+    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage"}})
     raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from precsearch.experiment.base import Settings
+from precsearch.experiment.storage_url import checked
 from precsearch.results import SELECTABLE_METRICS
 
 _ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
@@ -98,6 +99,9 @@ class StudySettings(Settings):
         seed: everything random derives from it.
         enqueue: points to try first: dotted path -> value.
         baselines: allocations trained beside every member of the front, at equal cost.
+        storage: URL of a database where several drivers share the study, such as
+            ``postgresql+psycopg://user@host/database``, without a password; ``${NAME}`` in it stands for an
+            environment variable. The run directory's own journal where None.
     """
 
     objectives: tuple[ObjectiveSettings, ...] = Field(
@@ -115,6 +119,12 @@ class StudySettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)
     enqueue: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
     baselines: tuple[Literal["uniform", "random"], ...] = Field(default=("uniform", "random"), strict=False)
+    storage: str | None = None
+
+    @field_validator("storage")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        return None if value is None else checked(value)
 
     @field_validator("objectives")
     @classmethod

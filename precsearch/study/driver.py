@@ -14,7 +14,8 @@ from precsearch.study.directory import check_directory, open_run
 from precsearch.study.executors import make_executor
 from precsearch.study.executors.base import RunTrial
 from precsearch.study.jobs import StudyJobs
-from precsearch.study.journal import StudyJournal, quiet_optuna
+from precsearch.study.journal import quiet_optuna
+from precsearch.study.ledgers import check_ledger, open_ledger
 from precsearch.study.pruning import make_pruning
 from precsearch.study.samplers import make_sampler
 from precsearch.study.trials import StudyTrials
@@ -83,12 +84,12 @@ def run_study(
     started = time.monotonic()
     check_study(experiment)
     check_directory(directory, experiment)
+    check_ledger(directory, experiment)
     with make_executor(experiment) as executor:
         if run_trial is None and not directory.experiment.is_file():  # all of it before anything is written
             executor.inspect(experiment)
-        with open_run(directory, experiment), quiet_optuna():
+        with open_run(directory, experiment), quiet_optuna(), open_ledger(directory, experiment) as ledger:
             study = experiment.study
-            ledger = StudyJournal(directory.journal, experiment.name, study.objectives, make_sampler(experiment))
             trials = StudyTrials(experiment, directory, ledger, observer)
             trials.recover()
             observer.study_started(study.n_trials, trials.finished_records())

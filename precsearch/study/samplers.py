@@ -48,7 +48,8 @@ class SamplerKind:
 
 def concurrent(experiment: Experiment) -> bool:
     """Whether trials may be asked for while others run."""
-    return experiment.executor.name == "ray" and experiment.executor.max_concurrent != 1
+    several = experiment.executor.name == "ray" and experiment.executor.max_concurrent != 1
+    return several or experiment.study.storage is not None
 
 
 def _startup(experiment: Experiment) -> dict[str, Any]:

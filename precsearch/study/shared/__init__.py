@@ -1,0 +1,1 @@
+"""A study in a database that several drivers share: whose a trial is, and what becomes of it without its driver."""
