@@ -80,15 +80,15 @@ def test_a_ray_that_cannot_be_asked_so_is_left_to_itself(monkeypatch: pytest.Mon
 class FakeRay:
     """Ray, as far as `connect` uses it."""
 
-    def __init__(self, error: str = "", initialized: bool = False) -> None:
-        self.error, self.initialized, self.address = error, initialized, ""
+    def __init__(self, error: str = "", initialized: bool = False, failures: int = 9) -> None:
+        self.error, self.initialized, self.failures = error, initialized, failures
 
     def is_initialized(self) -> bool:
         return self.initialized
 
     def init(self, address: str, **_: Any) -> None:
-        self.address = address
-        if self.error:
+        self.failures -= 1
+        if self.error and self.failures >= 0:
             raise ConnectionError(self.error)
 
     def shutdown(self) -> None:
@@ -135,6 +135,17 @@ def test_local_in_a_process_that_is_connected(monkeypatch: pytest.MonkeyPatch, t
     message = said(monkeypatch, tmp_path, "local", FakeRay(initialized=True))
     assert "`local` starts" in message and "`auto`" in message and "ray.shutdown()" in message
     assert not connect("auto", tmp_path / "ray.log")
+
+
+def test_a_client_server_that_did_not_start_is_asked_once_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    error = (
+        "Initialization failure from server:\nTraceback (most recent call last):\n  File ...\n"
+        "RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err for detailed logs.\n"
+    )
+    message = said(monkeypatch, tmp_path, "ray://head:10001", FakeRay(error))
+    assert "ray_client_server_23000.err" in message and "Traceback" not in message
+    monkeypatch.setattr(connection, "import_ray", lambda: FakeRay(error, failures=1))
+    assert connect("ray://head:10001", tmp_path / "ray.log")
 
 
 def test_ray_does_not_start_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

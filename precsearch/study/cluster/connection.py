@@ -16,6 +16,7 @@ from precsearch.study.cluster.quiet import set_environment
 from precsearch.study.cluster.reach import check_reachable, token_error, use_token_at_hand
 
 _OBJECT_STORE_BYTES: Final = 128 * 2**20  # trials travel as a few kilobytes; Ray would set aside a third of memory
+_UNLUCKY: Final = "Starting Ray client server failed"  # now and then, for the first that comes by ray://
 _AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
 
 
@@ -49,12 +50,15 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     if runtime_env:
         options["runtime_env"] = runtime_env
-    try:
-        with _own_modules_found() if address == "local" else contextlib.nullcontext():
-            ray.init(address=address, **options)
-    except Exception as error:
-        ray.shutdown()
-        raise _told(address, str(error), log.read_text(errors="replace")) from None
+    for again in (True, False):
+        try:
+            with _own_modules_found() if address == "local" else contextlib.nullcontext():
+                ray.init(address=address, **options)
+            break
+        except Exception as error:
+            ray.shutdown()
+            if not (again and _UNLUCKY in str(error)):
+                raise _told(address, str(error), log.read_text(errors="replace")) from None
     return True
 
 
@@ -100,7 +104,8 @@ def _place(address: str) -> str | None:
 
 
 def _told(address: str, text: str, noise: str) -> ClusterError:
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "no reason was given")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was given"]
+    first = lines[-1] if lines[0].endswith(":") else lines[0]  # a title, and a traceback below it
     if any(word.lower() in (text + noise).lower() for word in _AUTHENTICATION):
         return token_error(address)
     if "version mismatch" in text.lower():
