@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from precsearch.searchable import apply_allocation as apply_allocation
     from precsearch.study.driver import run_study as run_study
     from precsearch.study.objective import OptunaObjective as OptunaObjective
+    from precsearch.study.trainable import tune_trainable as tune_trainable
+    from precsearch.study.tune_space import tune_space as tune_space
 
 __version__ = "0.1.0"
 
@@ -54,6 +56,8 @@ _HOMES = {
     "apply_allocation": "precsearch.searchable",
     "load_experiment": "precsearch.experiment.loading",
     "run_study": "precsearch.study.driver",
+    "tune_space": "precsearch.study.tune_space",
+    "tune_trainable": "precsearch.study.trainable",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 -- the keys are the names; a test holds them against the imports

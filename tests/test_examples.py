@@ -66,3 +66,14 @@ def test_an_existing_optuna_study_finds_and_keeps_an_allocation(tmp_path: Path) 
     assert allocation.cost.bitops <= 90000
     weights = load_file(folder / "weights.safetensors")
     assert weights["fc1.parametrizations.weight.original"].shape[0] == best.params["width"]
+
+
+def test_an_existing_tuner_prints_the_best_bits() -> None:
+    printed = run("examples/existing_tuner_asha.py")
+    trials, ended = map(int, re.findall(r"^(\d+) trials, (\d+) of them to the end$", printed, re.MULTILINE)[0])
+    assert trials == 8
+    assert 0 < ended < trials
+    assert float(re.findall(r"validation accuracy: ([\d.]+) %", printed)[0]) > 80
+    spent, limit = map(float, re.findall(r"budget: ([\d.]+) of ([\d.]+) bits", printed)[0])
+    assert spent <= limit
+    assert re.findall(r"^(fc1|fc2|fc3|out) +\d+ +\d+$", printed, re.MULTILINE) == ["fc1", "fc2", "fc3", "out"]
