@@ -33,7 +33,7 @@ MEGABYTE = 2**20
 
 def measure(kind: str, asked: argparse.Namespace, folder: Path) -> Cost:
     """One study from start to end; of several side by side, processor time is that of one."""
-    executor = ("executor.name=ray", f"executor.max_concurrent={CONCURRENT}") if kind == RAY else ()
+    executor = ("executor.name=ray", f"executor.max_concurrent={CONCURRENT}") if kind == RAY else ("executor.name=inprocess",)
     command = [sys.executable, "-m", "precsearch", "run", str(SPACE), "--trials", str(asked.trials)]
     for setting in (f"data.root={asked.data.absolute()}", *FIXED, *executor, *asked.set):
         command += ["--set", setting]
@@ -47,10 +47,10 @@ def differences(folder: Path) -> list[str]:
     here, there = (RunDirectory(folder / f"{kind} 0").records() for kind in (OWN, RAY))
     found = [f"{len(here)} trials and {len(there)}"] if len(here) != len(there) else []
     for one, other in zip(here, there, strict=False):
-        left = one.model_dump(exclude={"seconds"})
+        left = one.model_dump(exclude={"seconds", "node"})
         found += [
             f"trial {one.number}: {key} {left[key]} and {value}"
-            for key, value in other.model_dump(exclude={"seconds"}).items()
+            for key, value in other.model_dump(exclude={"seconds", "node"}).items()
             if left[key] != value
         ]
         if one.state != "complete":

@@ -62,4 +62,5 @@ start_node second --address="127.0.0.1:$port"
 status=0
 precsearch run --address "127.0.0.1:$port" --set "executor.storage_path=$folder/shared" --trials 4 \
     --set 'study.baselines=[]' --output runs/two-node-cluster "$@" || status=$?
+echo && grep -H '"node"' runs/two-node-cluster/trials/*/result.json || true # which node ran which trial
 exit "$status"

@@ -126,6 +126,7 @@ class TrialRecord(_Frozen):
         reason: why it failed or was pruned.
         seconds: wall-clock time.
         limit: the budget limit it ran under, one number or one a target.
+        node: of a cluster that ran it, its address and a short id; None in process.
     """
 
     number: int
@@ -137,6 +138,7 @@ class TrialRecord(_Frozen):
     reason: str | None = None
     seconds: float = 0.0
     limit: float | dict[str, float] | None = None
+    node: str | None = None
 
 
 class Observer(Protocol):

@@ -122,7 +122,7 @@ def open_study(directory: RunDirectory) -> optuna.Study:
 
 
 def left_behind(path: Path) -> dict[str, Any]:
-    """Everything a study decided, without the times it took."""
+    """Everything a study decided, without the times it took and the places it was at."""
     directory = RunDirectory(path)
     trials = [
         (
@@ -131,7 +131,8 @@ def left_behind(path: Path) -> dict[str, Any]:
         )
         for trial in open_study(directory).trials
     ]  # fmt: skip
-    records = [record.model_copy(update={"seconds": 0.0}) for record in directory.records() + directory.baselines()]
+    elsewhere = {"seconds": 0.0, "node": None}
+    records = [record.model_copy(update=elsewhere) for record in directory.records() + directory.baselines()]
     return {
         "trials": trials,
         "records": records,

@@ -141,7 +141,8 @@ class ResourceSettings(Settings):
 
     Attributes:
         cpu: processor cores; fractions let several trials share one.
-        gpu: graphics processors; fractions let several trials share one.
+        gpu: graphics processors; fractions let several trials share one. This version trains on the processor: only
+            a model of your own that moves itself there uses one.
     """
 
     cpu: float = Field(default=1.0, gt=0)

@@ -44,6 +44,7 @@ def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Se
         metrics=metrics,
         reason=reason,
         seconds=round(outcome.seconds, 3),
+        node=outcome.node,
         limit=job.experiment.inner.budget.limit,
     )
     directory.write_record(job.directory, record)

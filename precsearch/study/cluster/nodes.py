@@ -15,12 +15,14 @@ from precsearch.errors import ClusterError, ConfigurationError, PrecsearchError
 from precsearch.experiment import ExecutorSettings, Experiment
 from precsearch.results import TrialPlan
 from precsearch.study.cluster import probe
+from precsearch.study.cluster.head import Head
 from precsearch.study.cluster.storage import SharedStorage
 from precsearch.study.cluster.wire import TrainingError
 
 PACKAGES: Final = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors")
 _LOOK_SECONDS: Final = 2.0  # nodes come and go; asking costs a millisecond
 _ANSWER_SECONDS: Final = 60.0
+_NOTICE_SECONDS: Final = 30.0
 _LOGS: Final = "see the logs in /tmp/ray/session_latest/logs on that node"
 
 
@@ -35,17 +37,30 @@ class Nodes:
         self._settings = settings
         self._looked = 0.0
         self._slots = 0
+        away = settings.address.startswith("ray://")  # Ray's client watches its own connection
+        self._head = None if away else Head(ray.get_runtime_context().gcs_address)
 
     def alive(self) -> list[dict[str, Any]]:
         """The nodes that are up."""
         return [node for node in ray.nodes() if node["Alive"]]
 
     def slots(self) -> int:
-        """How many trials the cluster has room for now, if nobody else used it."""
+        """How many trials the cluster has room for now, if nobody else used it; none while its head is silent."""
+        if self._head is not None and not self._head.answers():
+            return 0  # asking Ray would wait until it ends this process
         if time.monotonic() - self._looked > _LOOK_SECONDS or not self._slots:
             self._slots = sum(self._room(node["Resources"]) for node in self.alive())
             self._looked = time.monotonic()
         return min(self._slots, self._settings.max_concurrent or self._slots)
+
+    def check_head(self) -> None:
+        """Look whether the head node still answers.
+
+        Raises:
+            ClusterError: when it has not for too long.
+        """
+        if self._head is not None:
+            self._head.answers()
 
     def check_room(self) -> None:
         """Check that a node has what a trial asks for.
@@ -156,7 +171,7 @@ class Nodes:
         return [node["NodeManagerAddress"] for node in nodes if node["NodeID"] != here]
 
     def _ask(self, question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """The answers of all nodes: address -> answer.
+        """The answers of all nodes: address -> answer. Nodes that leave meanwhile are left out.
 
         Raises:
             ClusterError: when a node gives none.
@@ -166,17 +181,28 @@ class Nodes:
         for node in self.alive():
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             where = f"{node['NodeManagerAddress']} ({node['NodeManagerHostname']}, node {node['NodeID'][:8]})"
-            asked[where] = task.options(scheduling_strategy=strategy).remote(*arguments)
+            asked[where] = node["NodeID"], task.options(scheduling_strategy=strategy).remote(*arguments)
         answers = {}
-        for where, reference in asked.items():
+        for where, (node_id, reference) in asked.items():
             try:
                 answers[where] = ray.get(reference, timeout=_ANSWER_SECONDS)
             except Exception as error:
+                if not isinstance(error, ray.exceptions.RayTaskError) and self._left(node_id):
+                    continue
                 raise ClusterError(
                     f"the node {where} must run a task, but does not: {_first_line(error)}; {_LOGS}, or take the "
                     "node out of the cluster with `ray stop` there"
                 ) from None
         return answers
+
+    def _left(self, node_id: str) -> bool:
+        """Whether a node is gone; the cluster takes its time to notice."""
+        deadline = time.monotonic() + _NOTICE_SECONDS
+        while any(node["NodeID"] == node_id for node in self.alive()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        return True
 
     def _room(self, resources: dict[str, float]) -> int:
         wanted = self._settings.resources

@@ -20,6 +20,8 @@ ENVIRONMENT: Final = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end with status 0
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's record of the study is never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # all workers start at once; one by one, short trials would never have two
+    "TUNE_STATE_REFRESH_PERIOD": "1000000",  # it asks the head node, and would wait for one that is gone
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "5",

@@ -49,12 +49,14 @@ class Outcome:
         result: what was measured.
         stopped: why the driver ended it early.
         error: what it raised, after the last retry.
+        node: of a cluster that ran its last attempt.
     """
 
     seconds: float = 0.0
     result: TrialResult | None = None
     stopped: str | None = None
     error: Exception | None = None
+    node: str | None = None
 
 
 class JobSource(Protocol):

@@ -61,12 +61,18 @@ class RayExecutor:
                 return
             nodes = self._connected()
             storage = self._storage(first)
-            from precsearch.study.cluster.tuner import Desk, run_jobs
+            from precsearch.study.cluster.desk import Desk
+            from precsearch.study.cluster.tuner import run_jobs
 
             def pack(job: Job) -> Parcel:
                 return Parcel(job, storage, self._settings.max_failures, self._session, run_trial)
 
-            run_jobs(Desk(source, first, pack, storage.collect, nodes.slots, interrupts), self._settings, self._folder)
+            def check() -> None:
+                interrupts.check()
+                nodes.check_head()
+
+            desk = Desk(source, first, pack, storage.collect, nodes.slots)
+            run_jobs(desk, self._settings, self._folder, check)
 
     def _storage(self, job: Job) -> Storage:
         url = self._settings.storage_path
