@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import pickle
@@ -21,8 +22,9 @@ import optuna
 import pytest
 import real_trials
 from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all_artifact_meta
-from optuna.storages import GrpcStorageProxy
+from optuna.storages import GrpcStorageProxy, RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from postgres import server
 
 from precsearch import Allocation, OptunaObjective, TargetPrecision
 from precsearch.errors import (
@@ -626,16 +628,25 @@ def test_a_study_behind_a_grpc_server(tmp_path: Path) -> None:
         server.wait(timeout=30)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RDBStorage]:
+    with contextlib.ExitStack() as stack:
+        kind = f"sqlite:///{tmp_path / 'study.db'}"
+        storage = RDBStorage(kind if request.param == "sqlite" else stack.enter_context(server()).new("shared"))
+        yield storage
+        storage.remove_session()
+        storage.engine.dispose()
+
+
 @pytest.mark.slow
-def test_several_processes_share_a_study_and_a_directory(tmp_path: Path) -> None:
+def test_several_processes_share_a_study_and_a_directory(tmp_path: Path, shared: RDBStorage) -> None:
     objective = real()
     (tmp_path / "space.yaml").write_text(dump_experiment(objective.experiment))
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    create(storage=url, study_name="shared")
-    command = [sys.executable, "-c", WORKER, url, str(tmp_path / "space.yaml"), str(tmp_path / "kept")]
+    create(storage=shared, study_name="shared")
+    command = [sys.executable, "-c", WORKER, shared.url, str(tmp_path / "space.yaml"), str(tmp_path / "kept")]
     workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    trials = optuna.load_study(study_name="shared", storage=url).trials
+    trials = optuna.load_study(study_name="shared", storage=shared).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [f"{number:04d}" for number in range(6)]
     for trial in trials:
