@@ -33,7 +33,9 @@ MEGABYTE = 2**20
 
 def measure(kind: str, asked: argparse.Namespace, folder: Path) -> Cost:
     """One study from start to end; of several side by side, processor time is that of one."""
-    executor = ("executor.name=ray", f"executor.max_concurrent={CONCURRENT}") if kind == RAY else ("executor.name=inprocess",)
+    executor = (
+        ("executor.name=ray", f"executor.max_concurrent={CONCURRENT}") if kind == RAY else ("executor.name=inprocess",)
+    )
     command = [sys.executable, "-m", "precsearch", "run", str(SPACE), "--trials", str(asked.trials)]
     for setting in (f"data.root={asked.data.absolute()}", *FIXED, *executor, *asked.set):
         command += ["--set", setting]
@@ -74,7 +76,7 @@ def table(found: dict[str, list[Cost]]) -> str:
         shares = [f"{name} {seconds:.1f}" for name, seconds in list(costs[-1].names.items())[:6]]
         lines += ["", f"CPU s {kind}, the last time: {', '.join(shares)}."]
     lines += ["", f"To one study in process (CPU on Ray: goal {GOAL}):"]
-    for kind in (BESIDE, RAY):
+    for kind in (kind for kind in found if kind != OWN):
         pairs = list(zip(found[OWN], found[kind], strict=True))
         ratios = {key: [getattr(b, key) / getattr(a, key) for a, b in pairs] for key in ("cpu", "wall", "pss")}
         lines.append(f"{kind}: {', '.join(f'{key} {spread(values)}' for key, values in ratios.items())}.")
@@ -93,10 +95,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the images, as data.root")
     parser.add_argument("--trials", type=int, default=2, help="of each study (2)")
     parser.add_argument("--repeat", type=int, default=1, help="how often each is measured, in turns (1)")
+    parser.add_argument("--no-control", action="store_true", help="leave out the two studies side by side")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as of `precsearch run`")
     parser.add_argument("--json", type=Path, help="a file for every figure")
     asked = parser.parse_args()
-    found: dict[str, list[Cost]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Cost]] = {kind: [] for kind in KINDS if kind != BESIDE or not asked.no_control}
     different: list[str] = []
     for turn in range(asked.repeat):
         with tempfile.TemporaryDirectory(prefix="precsearch-ray-mnist-") as name:
