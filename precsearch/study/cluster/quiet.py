@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 # Set before ray is imported, unless the user has set them; workers inherit them.
 ENVIRONMENT: Final = {
@@ -38,29 +40,54 @@ def set_environment() -> None:
 def noise_to(path: Path) -> Iterator[None]:
     """Send what Ray's Python, its C++ core and its processes write to stdout and stderr to a file.
 
-    `sys.stderr` still reaches the user: only what writes to the descriptor itself is moved. Nothing of ours
-    writes to stdout while a study runs.
+    `sys.stderr`, and in the calling thread `sys.stdout`, still reach the user; Tune has a thread of its own.
     """
     with contextlib.ExitStack() as stack:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        stack.callback(os.close, file)
-        if _writes_to(sys.stderr, 2):
-            user = stack.enter_context(_user_stream())
-            stack.enter_context(contextlib.redirect_stderr(user))
-        noise = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace"))
-        stack.enter_context(contextlib.redirect_stdout(noise))
+        noise = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1))
+        stack.enter_context(contextlib.redirect_stderr(stack.enter_context(_users(sys.stderr, 2))))
+        user = stack.enter_context(_users(sys.stdout, 1))
+        stack.enter_context(contextlib.redirect_stdout(cast(TextIO, _OneThreads(user, noise))))
         for descriptor in (1, 2):
-            stack.enter_context(_moved(descriptor, file))
+            stack.enter_context(_moved(descriptor, noise.fileno()))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", module=r"ray\.")
         yield
 
 
+class _OneThreads(io.TextIOBase):
+    """A stream that is one thing to the thread that makes it, and another to all others."""
+
+    def __init__(self, own: TextIO, others: TextIO) -> None:
+        self._thread = threading.get_ident()
+        self._own = own
+        self._others = others
+
+    def _stream(self) -> TextIO:
+        return self._own if threading.get_ident() == self._thread else self._others
+
+    def write(self, text: str) -> int:
+        return self._stream().write(text)
+
+    def flush(self) -> None:
+        self._stream().flush()
+
+    def isatty(self) -> bool:
+        return self._stream().isatty()
+
+
 @contextlib.contextmanager
-def _user_stream() -> Iterator[TextIO]:
-    sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace") as stream:
+def _users(stream: TextIO, descriptor: int) -> Iterator[TextIO]:
+    """`stream`, or one that goes on where it goes now although its descriptor is moved."""
+    try:
+        same = stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError):
+        same = False
+    if not same:
         yield stream
+        return
+    stream.flush()
+    with os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace") as kept:
+        yield kept
 
 
 @contextlib.contextmanager
@@ -72,10 +99,3 @@ def _moved(descriptor: int, to: int) -> Iterator[None]:
     finally:
         os.dup2(kept, descriptor)
         os.close(kept)
-
-
-def _writes_to(stream: object, descriptor: int) -> bool:
-    try:
-        return bool(stream.fileno() == descriptor)  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):
-        return False
