@@ -13,6 +13,7 @@ PROGRAM = """
     from precsearch.study.cluster.quiet import noise_to
     print("before")
     with noise_to(Path(sys.argv[1])):
+        kept = sys.stdout, sys.stderr
         print("out of ours")
         print("err of ours", file=sys.stderr)
         thread = threading.Thread(target=lambda: print("out of tune"))
@@ -21,8 +22,8 @@ PROGRAM = """
         os.write(1, b"out of core\\n")
         os.write(2, b"err of core\\n")
         subprocess.run(["sh", "-c", "echo out of child; echo err of child >&2"])
-    print("after")
-    print("err after", file=sys.stderr)
+    print("after", file=kept[0])
+    print("err after", file=kept[1])
     os.write(1, b"descriptor after\\n")
 """
 

@@ -44,9 +44,10 @@ def noise_to(path: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         noise = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1))
-        stack.enter_context(contextlib.redirect_stderr(stack.enter_context(_users(sys.stderr, 2))))
+        user = stack.enter_context(_users(sys.stderr, 2))
+        stack.enter_context(contextlib.redirect_stderr(stack.enter_context(_by_thread(sys.stderr, user, user))))
         user = stack.enter_context(_users(sys.stdout, 1))
-        stack.enter_context(contextlib.redirect_stdout(cast(TextIO, _OneThreads(user, noise))))
+        stack.enter_context(contextlib.redirect_stdout(stack.enter_context(_by_thread(sys.stdout, user, noise))))
         for descriptor in (1, 2):
             stack.enter_context(_moved(descriptor, noise.fileno()))
         stack.enter_context(warnings.catch_warnings())
@@ -54,16 +55,27 @@ def noise_to(path: Path) -> Iterator[None]:
         yield
 
 
-class _OneThreads(io.TextIOBase):
-    """A stream that is one thing to the thread that makes it, and another to all others."""
+@contextlib.contextmanager
+def _by_thread(before: TextIO, own: TextIO, others: TextIO) -> Iterator[TextIO]:
+    """A stream that is `own` to the calling thread and `others` to the rest; `before` when this is over.
 
+    Libraries keep the stream they find, and use it when the process ends.
+    """
+    stream = _ByThread(own, others)
+    try:
+        yield cast(TextIO, stream)
+    finally:
+        stream.own = stream.others = before
+
+
+class _ByThread(io.TextIOBase):
     def __init__(self, own: TextIO, others: TextIO) -> None:
         self._thread = threading.get_ident()
-        self._own = own
-        self._others = others
+        self.own = own
+        self.others = others
 
     def _stream(self) -> TextIO:
-        return self._own if threading.get_ident() == self._thread else self._others
+        return self.own if threading.get_ident() == self._thread else self.others
 
     def write(self, text: str) -> int:
         return self._stream().write(text)
@@ -73,6 +85,17 @@ class _OneThreads(io.TextIOBase):
 
     def isatty(self) -> bool:
         return self._stream().isatty()
+
+    def fileno(self) -> int:
+        return self._stream().fileno()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream().closed
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream().encoding
 
 
 @contextlib.contextmanager
