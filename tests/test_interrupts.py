@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ class Dropper:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """A shell starts background jobs with Ctrl-C ignored, and tests inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_a_destructor_drops_still_ends_the_study(tmp_path: Path) -> None:
     def dropping(given: Experiment, session: Session) -> TrialResult:
