@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ def use_token_at_hand() -> None:
         ClusterError: when the file that should hold it does not.
     """
     source = _token_source()
-    if source is not None:
+    if source is not None and "ray" not in sys.modules:  # else its core has read the mode already
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if source == "RAY_AUTH_TOKEN_PATH" and os.environ["RAY_AUTH_MODE"] == "token":
+    if source == "RAY_AUTH_TOKEN_PATH" and os.environ.get("RAY_AUTH_MODE") == "token":
         path = Path(os.environ[source])
         try:
             what = "" if path.read_text(encoding="utf-8").strip() else "it is empty"
