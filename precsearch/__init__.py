@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from precsearch.results import RunDirectory as RunDirectory
     from precsearch.searchable import SearchableModel as SearchableModel
     from precsearch.searchable import apply_allocation as apply_allocation
+    from precsearch.searchable import calibrate as calibrate
     from precsearch.study.driver import run_study as run_study
     from precsearch.study.objective import OptunaObjective as OptunaObjective
     from precsearch.study.trainable import tune_trainable as tune_trainable
@@ -54,6 +55,7 @@ _HOMES = {
     "SearchableModel": "precsearch.searchable",
     "TargetPrecision": "precsearch.allocation",
     "apply_allocation": "precsearch.searchable",
+    "calibrate": "precsearch.searchable",
     "load_experiment": "precsearch.experiment.loading",
     "run_study": "precsearch.study.driver",
     "tune_space": "precsearch.study.tune_space",

@@ -19,7 +19,7 @@ FORMAT: Final = "precsearch-allocation"
 VERSION: Final = 1
 FLOAT_BITS: Final = 32
 
-Target = Literal["weight", "activation"]
+Target = Literal["weight", "activation", "gradient"]
 
 
 class _Frozen(BaseModel):

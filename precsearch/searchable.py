@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,21 +12,24 @@ from torch import Tensor, nn
 from precsearch.allocation import Allocation, ModelIdentity
 from precsearch.conversion import (
     Conversion,
+    Grids,
+    Wishes,
     apply_allocation,
+    calibrate,
     describe_layers,
     install,
-    quantizers_of,
     refuse_converted,
 )
-from precsearch.errors import BudgetError, ConfigurationError
-from precsearch.layers import take_inventory
+from precsearch.conversion.dials import Dials
+from precsearch.errors import BudgetError, ConfigurationError, PrecsearchWarning
+from precsearch.layers import Example, take_inventory
 from precsearch.precision.budgets import Budget, cost_of, use_of
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
-from precsearch.quantization.base import Quantizer
+from precsearch.quantization.base import Quantizer, begin_forward
 
-__all__ = ["SearchableModel", "apply_allocation"]
+__all__ = ["SearchableModel", "apply_allocation", "calibrate"]
 
 
 class SearchableModel(nn.Module):
@@ -35,17 +39,25 @@ class SearchableModel(nn.Module):
     training loop search: wrap the model, give the optimizer `parameter_groups`, take `allocation` at the end.
 
     Args:
-        model: any module with Linear or Conv layers; converted in place.
+        model: any module whose forward multiplies, convolves or looks up weights; converted in place.
         budget: what every allocation keeps.
-        example_input: a batch as the model takes it, [B, ...]; run once, without gradients.
+        example_input: a batch as the model takes it: a tensor [B, ...], a tuple of the forward's arguments, or a
+            mapping of them by name; run once, without gradients.
         bits: candidate bit-widths, ascending, 1 to 16.
-        targets: what is quantized and searched: ``weight``, ``activation``.
+        targets: what is quantized and searched: ``weight``, ``activation`` (what a layer reads), ``gradient`` (what
+            comes back to what it returns, while training).
         quantizer: grid of the weights, ``dorefa`` or ``symmetric``.
         scale: rule that sets the range of each bit-width, ``l2`` or ``max``.
         granularity: one weight scale a ``tensor`` or an output ``channel``.
         sampler: how allocations are drawn; see `precsearch.precision.samplers`.
-        pin: layer name or pattern -> bits that are not searched, or ``float``; first and last layers are
-            searched unless pinned.
+        pin: layers -> bits that are not searched, or ``float``, or either by target. Layers are named by name, by
+            pattern (``block*.conv1``), or by type (``type:Embedding``); first and last layers are searched unless
+            pinned.
+        candidates: layers -> bit-widths that they may get instead of `bits`, or those by target.
+        groups: name -> layers that have one bit-width: a list of names and patterns, or
+            ``{"layers": [...], "targets": [...]}``. Tied weights always have one.
+        share: tensors that several layers read and that get one bit-width: ``residual`` (joined by sums),
+            ``shared_input``.
         allocation: for the ``fixed`` sampler: an allocation, or bits, one a layer.
         temperature: of the relaxed sample; settable between steps.
         seed: of the draws.
@@ -63,7 +75,7 @@ class SearchableModel(nn.Module):
         self,
         model: nn.Module,
         budget: Budget,
-        example_input: Tensor,
+        example_input: Example,
         *,
         bits: Sequence[int] = (2, 3, 4, 6, 8),
         targets: Sequence[str] = ("weight", "activation"),
@@ -71,7 +83,10 @@ class SearchableModel(nn.Module):
         scale: str = "l2",
         granularity: str = "tensor",
         sampler: str = "perturb-and-map",
-        pin: Mapping[str, int | str] | None = None,
+        pin: Mapping[str, Any] | None = None,
+        candidates: Mapping[str, Any] | None = None,
+        groups: Mapping[str, Any] | None = None,
+        share: Sequence[str] = (),
         allocation: Allocation | Sequence[int] | None = None,
         temperature: float = 1.0,
         seed: int = 0,
@@ -87,14 +102,17 @@ class SearchableModel(nn.Module):
         inventory = take_inventory(model, example_input)
         self.budget = budget
         self.temperature = temperature
-        self.conversion = Conversion.make(
-            inventory, bits, targets, quantizer, scale, granularity, pin or {}, allocation
-        )
+        wishes = Wishes(bits, targets, pin or {}, candidates or {}, groups or {}, share)
+        self.conversion = Conversion.make(inventory, wishes, Grids(quantizer, scale, granularity), allocation)
         self.plan = make_plan(budget, self.conversion.choices(), self.conversion.bits, inventory.float_elements)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
+        self.dials = Dials(self.model, self.plan.problem)
         self._settled: Tensor | None = None
+        for reason, names in self.conversion.uncovered().items():
+            message = f"what {', '.join(names)} reads stays in float32: {reason}"
+            warnings.warn(message, PrecsearchWarning, stacklevel=2)
 
     def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:
         problem = self.plan.problem
@@ -111,11 +129,7 @@ class SearchableModel(nn.Module):
     @property
     def quantizers(self) -> list[Quantizer]:
         """The searched quantizers, in the order of the problem's slots."""
-        return [
-            quantizers_of(self.model.get_submodule(layer))[target]
-            for slot in self.plan.problem.slots
-            for layer, target in slot.members
-        ]
+        return [quantizer for slot in self.dials.quantizers for quantizer in slot]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, at a drawn allocation (training) or the current best one (evaluation)."""
@@ -134,9 +148,9 @@ class SearchableModel(nn.Module):
         if not self.temperature > 0:
             raise ConfigurationError(f"the temperature must be positive, but got {self.temperature}")
         self._settled = None
+        begin_forward(self.model)
         drawn = self.sampler.draw(self.temperature)
-        for s, quantizer in enumerate(self.quantizers):
-            quantizer.choose(int(drawn.candidates[s]), None if drawn.relaxed_SK is None else drawn.relaxed_SK[s])
+        self.dials.set(drawn.candidates, drawn.relaxed_SK)
 
     def settle(self) -> None:
         """Set every layer to the allocation that the search would end with now."""
@@ -146,8 +160,7 @@ class SearchableModel(nn.Module):
         )
         if self._settled is not None and torch.equal(self._settled, logits.cpu()):
             return
-        for quantizer, candidate in zip(self.quantizers, self.sampler.solve(), strict=True):
-            quantizer.choose(int(candidate))
+        self.dials.set(self.sampler.solve())
         self._settled = logits.cpu()
 
     def quantize(self, on: bool) -> None:
@@ -194,8 +207,8 @@ class SearchableModel(nn.Module):
             wrapper must not be used afterwards.
         """
         self.settle()
-        for quantizer, candidate in zip(self.quantizers, self.sampler.solve(), strict=True):
-            quantizer.fix(int(candidate))
+        self.dials.fix(self.sampler.solve())
+        self.model.register_forward_pre_hook(begin_forward)
         return self.model
 
     def get_extra_state(self) -> Tensor:

@@ -1,49 +1,58 @@
-"""Installing quantizers into a model, in place, and reading them back as data."""
+"""Installing quantizers into a model, in place."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
-from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrecision
-from precsearch.conversion.plan import QUANTIZERS, TARGETS, Conversion, check_identity
+from precsearch.allocation import Allocation, LayerPrecision, Target
+from precsearch.conversion.hooks import (
+    GRADIENT,
+    input_attribute,
+    quantize_inputs,
+    quantize_output_gradient,
+    take_quantized,
+    take_stored,
+)
+from precsearch.conversion.plan import QUANTIZERS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
-from precsearch.layers import candidates, fingerprint, layer_type, weight_shape
-from precsearch.quantization.base import Quantizer
+from precsearch.layers import Weight, fingerprint, layer_type, weights_of
+from precsearch.quantization.base import Quantizer, begin_forward
+from precsearch.quantization.gradients import GradientQuantizer
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import SCALE_RULES
 
+Made = dict[Target, list[Quantizer]]
+
 
 def install(model: nn.Module, conversion: Conversion) -> nn.Module:
-    """Parametrize weights and hook inputs, in place -> `model`."""
-    for layer in conversion.inventory.layers:
-        weight_bits = conversion.quantizer_bits(layer, "weight")
-        activation_bits = conversion.quantizer_bits(layer, "activation")
-        _install_layer(
-            model.get_submodule(layer.name),
-            None
-            if weight_bits is None
-            else WeightQuantizer(
-                weight_bits,
-                conversion.scale,
-                conversion.granularity,
-                layer.shape[0],
-                conversion.quantizer,
-            ),
-            None
-            if activation_bits is None
-            else ActivationQuantizer(activation_bits, conversion.scale, layer.signed_input, layer.name),
-        )
+    """Parametrize weights and hook inputs and outputs, in place -> `model`."""
+    weights = weights_of(model)
+    grids, by_layer = conversion.grids, {}
+    for layer in conversion.layers:
+        bits = {target: conversion.quantizer_bits(layer, target) for target in conversion.targets}
+        weight = weights[layer.name]
+        made: Made = {}
+        if own := bits.get("weight"):
+            made["weight"] = [
+                WeightQuantizer(own, grids.scale, grids.granularity, weight.channels, grids.quantizer, weight.groups)
+            ]
+        if own := bits.get("activation"):
+            made["activation"] = _input_quantizers(own, grids.scale, layer.signed_input, weight)
+        if own := bits.get("gradient"):
+            made["gradient"] = [GradientQuantizer(own)]
+        by_layer[layer.name] = made
+    _install(weights, by_layer)
     return model
 
 
 def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
     """Quantize a model as an allocation says, in place.
 
-    Weight ranges are set from the model's weights, activation ranges by the first batch in training mode; a
-    state dict saved from a model of the same allocation brings both.
+    Weight ranges are set from the model's weights, activation ranges by the first batch in training mode, or by
+    `calibrate`; a state dict saved from a model of the same allocation brings both.
 
     Args:
         model: a network with the layers that the allocation names, not yet converted.
@@ -57,7 +66,7 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
         ModelError: when the model was already converted.
     """
     refuse_converted(model)
-    found = candidates(model)
+    found = weights_of(model)
     names = [layer.name for layer in allocation.layers]
     missing = [name for name in names if name not in found]
     if missing:
@@ -65,16 +74,11 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
             f"the allocation is for another model: it names {missing[0]!r}, and this {type(model).__name__} has "
             f"{', '.join(found) or 'no layers'}"
         )
-    check_identity(
-        allocation,
-        fingerprint([(name, layer_type(found[name]), weight_shape(found[name])) for name in names]),
-    )
+    check_identity(allocation, fingerprint((name, layer_type(found[name].module), found[name].shape) for name in names))
     for layer in allocation.layers:
         _check_known(layer)
-    for layer in allocation.layers:
-        module = found[layer.name]
-        weight, activation = layer.targets.get("weight"), layer.targets.get("activation")
-        _install_layer(module, _weight_quantizer(weight, module), _activation_quantizer(activation, layer.name))
+    _install(found, {layer.name: _quantizers(layer, found[layer.name]) for layer in allocation.layers})
+    model.register_forward_pre_hook(begin_forward)
     return model
 
 
@@ -90,64 +94,67 @@ def refuse_converted(model: nn.Module) -> None:
         )
 
 
-def reread(model: nn.Module, allocation: Allocation) -> Allocation:
-    """The allocation with its targets as `model` has them now: an input may have turned out negative in training."""
-    layers = []
-    for layer in allocation.layers:
-        quantizers = quantizers_of(model.get_submodule(layer.name))
-        now = {target: quantizers[target].precision() for target in layer.targets if target in quantizers}
-        layers.append(layer.model_copy(update={"targets": {**layer.targets, **now}}))
-    return allocation.model_copy(update={"layers": tuple(layers)})
+def _install(weights: Mapping[str, Weight], by_layer: Mapping[str, Made]) -> None:
+    owners: dict[int, Quantizer] = {}
+    recurrent: dict[int, nn.Module] = {}
+    for name, made in by_layer.items():
+        weight = weights[name]
+        device = weight.value.device
+        if "weight" in made:
+            # Tied weights have one quantizer, as they have one bit-width.
+            quantizer = owners.setdefault(id(weight.stored), made["weight"][0].to(device))
+            parametrize.register_parametrization(weight.module, weight.parameter, quantizer)
+            if isinstance(weight.module, nn.RNNBase):
+                recurrent[id(weight.module)] = weight.module
+        if "activation" in made:
+            _hook_inputs(weight, made["activation"])
+        if "gradient" in made:
+            weight.module.add_module(GRADIENT, made["gradient"][0].to(device))
+            weight.module.register_forward_hook(quantize_output_gradient)
+    for module in recurrent.values():
+        module.register_forward_pre_hook(take_quantized)
+        module.register_forward_hook(take_stored, always_call=True)
+        take_stored(module)
 
 
-def quantizers_of(module: nn.Module) -> dict[Target, Quantizer]:
-    """The quantizers of one layer, by target."""
-    found: dict[Target, Quantizer] = {}
-    if parametrize.is_parametrized(module, "weight"):
-        parametrizations = cast(Any, module).parametrizations.weight
-        own = [parametrization for parametrization in parametrizations if isinstance(parametrization, WeightQuantizer)]
-        if own:
-            found["weight"] = own[0]
-    activation = getattr(module, "input_quantizer", None)
-    if isinstance(activation, ActivationQuantizer):
-        found["activation"] = activation
-    return found
+def _hook_inputs(weight: Weight, quantizers: Sequence[Quantizer]) -> None:
+    """Let a module quantize the arguments that the weight is multiplied with."""
+    hooked = any(isinstance(child, ActivationQuantizer) for child in weight.module.children())
+    for position, quantizer in zip(weight.reads, quantizers, strict=True):
+        weight.module.add_module(input_attribute(position), quantizer.to(weight.value.device))
+    if not hooked:
+        weight.module.register_forward_pre_hook(quantize_inputs, with_kwargs=True)
 
 
-def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrecision, ...]:
-    """Every layer with its current bits, as data."""
-    described = []
-    for layer in conversion.inventory.layers:
-        quantizers = quantizers_of(model.get_submodule(layer.name))
-        targets: dict[Target, TargetPrecision] = {
-            target: quantizers[target].precision() if target in quantizers else TargetPrecision(bits=None)
-            for target in TARGETS
-            if target in conversion.targets
-        }
-        described.append(
-            LayerPrecision(
-                name=layer.name,
-                type=layer.type,
-                numel=layer.numel,
-                inputs=layer.inputs,
-                macs=layer.macs,
-                targets=targets,
-            )
-        )
-    return tuple(described)
+def _input_quantizers(bits: Sequence[int], scale: str, signed: bool, weight: Weight) -> list[Quantizer]:
+    """One for each argument: they have one bit-width, and ranges of their own."""
+    return [ActivationQuantizer(bits, scale, signed, weight.layer, position) for position in weight.reads]
 
 
-def _install_layer(module: nn.Module, weight: WeightQuantizer | None, activation: ActivationQuantizer | None) -> None:
-    if weight is not None:
-        device = cast(Tensor, module.weight).device
-        parametrize.register_parametrization(module, "weight", weight.to(device))
-    if activation is not None:
-        module.add_module("input_quantizer", activation.to(cast(Tensor, module.weight).device))
-        module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
+def _quantizers(layer: LayerPrecision, weight: Weight) -> Made:
+    """The quantizers of one layer of an allocation."""
+    made: Made = {}
+    for target, precision in layer.targets.items():
+        if precision.bits is None:
+            continue
+        bits = [precision.bits]
+        if target == "weight":
+            made[target] = [
+                WeightQuantizer(
+                    bits, precision.scale, precision.granularity, weight.channels, precision.quantizer, weight.groups
+                )
+            ]
+        elif target == "activation":
+            made[target] = _input_quantizers(bits, precision.scale, precision.signed, weight)
+        else:
+            made[target] = [GradientQuantizer(bits)]
+    return made
 
 
 def _check_known(layer: LayerPrecision) -> None:
-    used = [("scale", precision.scale, tuple(SCALE_RULES)) for precision in layer.targets.values()]
+    used: list[tuple[str, str, Sequence[str]]] = [
+        ("scale", precision.scale, tuple(SCALE_RULES)) for precision in layer.targets.values()
+    ]
     if "weight" in layer.targets:
         used.append(("quantizer", layer.targets["weight"].quantizer, QUANTIZERS))
     for what, name, known in used:
@@ -155,26 +162,3 @@ def _check_known(layer: LayerPrecision) -> None:
             raise AllocationError(
                 f"{what} must be one of {', '.join(known)}, but the allocation has {name!r} for {layer.name!r}"
             )
-
-
-def _quantize_input(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    quantizer = cast(Any, module).input_quantizer
-    if args:
-        return (quantizer(args[0]), *args[1:]), kwargs
-    first = next(iter(kwargs))
-    return args, {**kwargs, first: quantizer(kwargs[first])}
-
-
-def _weight_quantizer(precision: TargetPrecision | None, module: nn.Module) -> WeightQuantizer | None:
-    if precision is None or precision.bits is None:
-        return None
-    channels = weight_shape(module)[0]
-    return WeightQuantizer([precision.bits], precision.scale, precision.granularity, channels, precision.quantizer)
-
-
-def _activation_quantizer(precision: TargetPrecision | None, layer: str) -> ActivationQuantizer | None:
-    if precision is None or precision.bits is None:
-        return None
-    return ActivationQuantizer([precision.bits], precision.scale, precision.signed, layer)

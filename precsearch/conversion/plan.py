@@ -1,27 +1,75 @@
-"""What is to be quantized in a model, and how: names checked, pins resolved."""
+"""What is to be quantized in a model, and how: names checked, decisions made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
 from precsearch.allocation import Allocation, LayerPrecision, Target
+from precsearch.conversion.decisions import Decisions, SharedKinds, decide
+from precsearch.conversion.patterns import TARGETS, checked_bits
 from precsearch.errors import AllocationError, ConfigurationError
-from precsearch.layers import Inventory, Layer
-from precsearch.precision.budgets import Bits, Footprint, footprint
-from precsearch.precision.planning import SEARCHED, Choice, LayerChoices
+from precsearch.layers import INDICES, Inventory, Layer
+from precsearch.precision.budgets import Bits, Footprint
+from precsearch.precision.planning import LayerChoices
 from precsearch.precision.problem import Ints, Problem
 from precsearch.quantization.scales import SCALE_RULES
 
-TARGETS: tuple[Target, ...] = ("weight", "activation")
 QUANTIZERS = ("dorefa", "symmetric")
 GRANULARITIES = ("tensor", "channel")
-_MOST_BITS = 16
+SHARED = ("residual", "shared_input")
+
+
+@dataclass(frozen=True)
+class Grids:
+    """How targets are quantized, whatever their bits.
+
+    Attributes:
+        quantizer: grid of the weights.
+        scale: scale rule.
+        granularity: of the weight scales.
+    """
+
+    quantizer: str = "dorefa"
+    scale: str = "l2"
+    granularity: str = "tensor"
+
+    def __post_init__(self) -> None:
+        _one_of("quantizer", self.quantizer, QUANTIZERS)
+        _one_of("scale", self.scale, tuple(SCALE_RULES))
+        _one_of("granularity", self.granularity, GRANULARITIES)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for, layer by layer; see `precsearch.SearchableModel`.
+
+    Attributes:
+        bits: candidate bit-widths.
+        targets: what is quantized.
+        pin: layers -> bits that are not searched, or ``float``.
+        candidates: layers -> candidate bit-widths.
+        groups: name -> layers that have one bit-width.
+        share: kinds of tensors whose readers have one bit-width.
+    """
+
+    bits: Sequence[int]
+    targets: Sequence[str]
+    pin: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, Any] = field(default_factory=dict)
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    share: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise ConfigurationError(f"at least one target must be given: {', '.join(TARGETS)}")
+        for target in self.targets:
+            _one_of("target", target, TARGETS)
+        for kind in self.share:
+            _one_of("share", kind, SHARED)
 
 
 @dataclass(frozen=True)
@@ -30,106 +78,111 @@ class Conversion:
 
     Attributes:
         inventory: the model's layers.
-        bits: candidate bit-widths.
         targets: what is quantized.
-        quantizer: grid of the weights.
-        scale: scale rule.
-        granularity: of the weight scales.
-        pins: layer name -> bits, or None for float.
+        grids: how.
+        decisions: for each target of each layer.
     """
 
     inventory: Inventory
-    bits: tuple[int, ...]
     targets: tuple[Target, ...]
-    quantizer: str
-    scale: str
-    granularity: str
-    pins: Mapping[str, Bits]
+    grids: Grids
+    decisions: Decisions
 
     @classmethod
     def make(
-        cls,
-        inventory: Inventory,
-        bits: Sequence[int],
-        targets: Sequence[str],
-        quantizer: str,
-        scale: str,
-        granularity: str,
-        pin: Mapping[str, int | str],
-        allocation: Allocation | Sequence[int] | None,
+        cls, inventory: Inventory, wishes: Wishes, grids: Grids, allocation: Allocation | Sequence[int] | None
     ) -> Conversion:
-        """Check the names and resolve the pins.
+        """Resolve what the user asks for.
 
         Raises:
-            ConfigurationError: when a name is unknown or a bit-width out of range.
+            ConfigurationError: when a name is unknown, a bit-width out of range, or a group cannot agree.
+            AllocationError: when the allocation is for another model.
         """
-        _one_of("quantizer", quantizer, QUANTIZERS)
-        _one_of("scale", scale, tuple(SCALE_RULES))
-        _one_of("granularity", granularity, GRANULARITIES)
-        if not targets:
-            raise ConfigurationError("at least one target must be given: weight, activation")
-        for target in targets:
-            _one_of("target", target, TARGETS)
-        if allocation is not None:
-            bits = _bits_in(allocation, targets, inventory)
-        return cls(
+        targets = cast(tuple[Target, ...], tuple(wishes.targets))
+        bits = checked_bits(wishes.bits) if allocation is None else _bits_in(allocation, targets, inventory)
+        decisions = decide(
             inventory,
-            _checked_bits(bits),
-            cast(tuple[Target, ...], tuple(targets)),
-            quantizer,
-            scale,
-            granularity,
-            _resolve_pins(pin, [layer.name for layer in inventory.layers]),
+            bits,
+            targets,
+            wishes.pin,
+            wishes.candidates if allocation is None else {},
+            wishes.groups,
+            cast(SharedKinds, wishes.share),
         )
+        return cls(inventory, targets, grids, decisions)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Of the model."""
+        return self.inventory.layers
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Every bit-width that is a candidate of something searched, ascending."""
+        searched = {bits for choice in self.decisions.choices.values() if isinstance(choice, tuple) for bits in choice}
+        return tuple(sorted(searched))
 
     def choices(self) -> list[LayerChoices]:
-        """What is to be decided about every layer."""
+        """What is to be decided about every layer, as the budget's planning takes it."""
         return [
-            LayerChoices(self._footprint(layer), self._choice(layer, "weight"), self._choice(layer, "activation"))
-            for layer in self.inventory.layers
+            LayerChoices(
+                self.footprint(layer),
+                self._old(layer.name, "weight"),
+                self._old(layer.name, "activation"),
+            )
+            for layer in self.layers
         ]
 
-    def _choice(self, layer: Layer, target: Target) -> Choice:
-        if target not in self.targets:
-            return None
-        return self.pins.get(layer.name, SEARCHED)
+    def _old(self, layer, target):
+        c = self.decisions.choice(layer, target)
+        return "searched" if isinstance(c, tuple) else c
 
-    def _footprint(self, layer: Layer) -> Footprint:
-        rows = layer.shape[0] if self.granularity == "channel" else 1
+    def footprint(self, layer: Layer) -> Footprint:
+        """What a layer is to a budget."""
+        rows = layer.channels if self.grids.granularity == "channel" else 1
         return Footprint(layer.name, layer.numel, rows, layer.inputs, layer.macs)
 
     def priced(self, layers: Sequence[LayerPrecision]) -> list[tuple[Footprint, Bits, Bits]]:
         """Layers with their bits, as budgets price them."""
-        channels = {layer.name: layer.shape[0] for layer in self.inventory.layers}
-        return [
-            (footprint(layer, channels[layer.name]), layer.bits("weight"), layer.bits("activation")) for layer in layers
-        ]
+        prints = {layer.name: self.footprint(layer) for layer in self.layers}
+        return [(prints[layer.name], layer.bits("weight"), layer.bits("activation")) for layer in layers]
 
     def quantizer_bits(self, layer: Layer, target: Target) -> tuple[int, ...] | None:
         """Candidates of one quantizer; None where the target stays in float32."""
-        choice = self._choice(layer, target)
-        if choice == SEARCHED:
-            return self.bits
-        return None if choice is None else (cast(int, choice),)
+        choice = self.decisions.choice(layer.name, target)
+        return (choice,) if isinstance(choice, int) else choice
+
+    def uncovered(self) -> dict[str, list[str]]:
+        """Why float inputs of layers are not quantized though activations are a target: reason -> names."""
+        found: dict[str, list[str]] = {}
+        for layer in self.layers if "activation" in self.targets else ():
+            if layer.uncovered_input not in {"", INDICES}:
+                found.setdefault(layer.uncovered_input, []).append(layer.name)
+        return found
 
     def candidates_of(self, allocation: Allocation | Sequence[int], problem: Problem) -> Ints:
         """[S] the candidates that an allocation, or bits one a layer, stand for.
 
         Raises:
-            AllocationError: when it is for another model or leaves a searched layer without bits.
+            AllocationError: when it is for another model, leaves a searched layer without bits, or gives the members
+                of a group different ones.
         """
         if isinstance(allocation, Allocation):
             check_identity(allocation, self.inventory.fingerprint)
             bits = {(layer.name, t): layer.bits(t) for layer in allocation.layers for t in self.targets}
         else:
-            names = [layer.name for layer in self.inventory.layers]
+            names = [layer.name for layer in self.layers]
             bits = {(name, t): given for name, given in zip(names, allocation, strict=True) for t in self.targets}
         chosen = []
         for slot in problem.slots:
-            given = bits.get(slot.members[0])
-            if given is None:
-                raise AllocationError(f"the allocation must give bits for {slot.name}, but it has none; pin it")
-            chosen.append(self.bits.index(given))
+            given = {member: bits.get(member) for member in slot.members}
+            missing = [f"{layer}.{target}" for (layer, target), found in given.items() if found is None]
+            if missing:
+                raise AllocationError(f"the allocation must give bits for {missing[0]}, but it has none; pin it")
+            if len(set(given.values())) > 1:
+                shown = ", ".join(f"{layer}.{target} {found}" for (layer, target), found in given.items())
+                raise AllocationError(f"these share one bit-width, but the allocation gives them several: {shown}")
+            chosen.append(problem.bits.index(cast(int, next(iter(given.values())))))
         return np.array(chosen, dtype=np.int64)
 
 
@@ -147,23 +200,7 @@ def check_identity(allocation: Allocation, found: str) -> None:
         )
 
 
-def _resolve_pins(pin: Mapping[str, int | str], names: Sequence[str]) -> dict[str, Bits]:
-    resolved: dict[str, Bits] = {}
-    for pattern, bits in pin.items():
-        matched = [name for name in names if fnmatchcase(name, pattern)]
-        if not matched:
-            near = get_close_matches(pattern, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ConfigurationError(
-                f"`pin` must name a layer, but the model has no layer {pattern!r}{hint} Its layers: {', '.join(names)}"
-            )
-        if bits != "float" and not (isinstance(bits, int) and not isinstance(bits, bool) and 1 <= bits <= _MOST_BITS):
-            raise ConfigurationError(f"`pin` takes 1 to {_MOST_BITS} bits or 'float', but got {bits!r} for {pattern!r}")
-        resolved.update(dict.fromkeys(matched, None if bits == "float" else cast(int, bits)))
-    return resolved
-
-
-def _bits_in(allocation: Allocation | Sequence[int], targets: Sequence[str], inventory: Inventory) -> list[int]:
+def _bits_in(allocation: Allocation | Sequence[int], targets: Sequence[Target], inventory: Inventory) -> list[int]:
     if not isinstance(allocation, Allocation):
         names = [layer.name for layer in inventory.layers]
         if len(allocation) != len(names):
@@ -172,17 +209,8 @@ def _bits_in(allocation: Allocation | Sequence[int], targets: Sequence[str], inv
                 f"but got {len(allocation)}"
             )
         return sorted(set(allocation))
-    given = {layer.bits(cast(Target, target)) for layer in allocation.layers for target in targets}
+    given = {layer.bits(target) for layer in allocation.layers for target in targets}
     return sorted(bits for bits in given if bits is not None)
-
-
-def _checked_bits(bits: Sequence[int]) -> tuple[int, ...]:
-    given = list(bits)
-    if not given or given != sorted(set(given)) or not all(int(b) == b and 1 <= b <= _MOST_BITS for b in given):
-        raise ConfigurationError(
-            f"candidate bit-widths must be whole, from 1 to {_MOST_BITS}, ascending without doubles, but got {given}"
-        )
-    return tuple(int(b) for b in given)
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:

@@ -23,6 +23,8 @@ REFRESH_EVERY = 8
 class Quantizer(nn.Module):
     """Fake-quantizes one target of one layer at the bit-width it is set to.
 
+    What forwards depend on is held in tensors, so that a compiled forward is not compiled anew for every draw.
+
     Args:
         bits: candidate bit-widths, ascending; one of them for a target that is fixed.
         scale: name of the scale rule.
@@ -31,22 +33,33 @@ class Quantizer(nn.Module):
     Attributes:
         reach: range of each candidate, [K, R]; NaN until data was seen.
         age: training forwards seen, int64 [].
+        levels_K: largest code of each candidate, [K].
+        power_KR: squared step of each candidate, [K, R].
+        selected: the chosen candidate, int64 [1].
         enabled: off while warming up; ranges are kept up to date all the same.
+        looking: whether the next forward looks at the data; for calibration, set it by hand.
     """
 
     reach: Tensor
     age: Tensor
+    levels_K: Tensor
+    power_KR: Tensor
+    selected: Tensor
 
     def __init__(self, bits: Sequence[int], scale: str, rows: int = 1) -> None:
         super().__init__()
         self.bits = tuple(bits)
         self.scale = scale
         self.enabled = True
+        self.looking = False
         self._chosen = 0
+        self._known = False  # whether `reach` is: a look at the tensor would wait for the GPU
         self._relaxed: Tensor | None = None
-        self._powers = (-1, torch.empty(0))
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("selected", torch.zeros(1, dtype=torch.int64), persistent=False)
+        self.register_buffer("levels_K", torch.ones(len(self.bits)), persistent=False)
+        self.register_buffer("power_KR", torch.full_like(self.reach, torch.nan), persistent=False)
 
     def choose(self, candidate: int, relaxed: Tensor | None = None) -> None:
         """Set the bit-width of the next forwards.
@@ -55,19 +68,33 @@ class Quantizer(nn.Module):
             candidate: index into `bits`.
             relaxed: probabilities of the candidates, [K], through which the gradient reaches the logits.
         """
-        self._chosen = candidate
         self._relaxed = relaxed
+        if candidate != self._chosen:
+            self._chosen = candidate
+            self._choose_grid()
 
     def fix(self, candidate: int) -> None:
         """Forget every candidate but this one."""
-        self.choose(0)
+        self._relaxed = None
+        self._chosen = 0
         self.reach = self.reach[candidate : candidate + 1].clone()
         self.bits = (self.bits[candidate],)
+        self._derive()
+
+    def tick(self) -> None:
+        """A training forward begins: every eighth looks at the data."""
+        self.looking = int(self.age) % REFRESH_EVERY == 0
+        self.age += 1
 
     @property
     def chosen_bits(self) -> int:
         """The bit-width of the next forwards."""
         return self.bits[self._chosen]
+
+    @property
+    def known(self) -> bool:
+        """Whether the ranges are."""
+        return self._known
 
     def grid(self, bits: int) -> Grid:
         """Grid at `bits` bits."""
@@ -83,12 +110,11 @@ class Quantizer(nn.Module):
 
     def quantize(self, x: Tensor, clip_gradient: bool) -> Tensor:
         """Fake-quantize `x` at the chosen bit-width; the gradient also reaches the relaxed sample."""
-        bits = self.chosen_bits
-        reach = self.reach[self._chosen]
-        step = reach / self.levels(bits)
+        reach = self.reach.index_select(0, self.selected)[0]
+        step = reach / self.levels_K.index_select(0, self.selected)
         if self._relaxed is not None and torch.is_grad_enabled():
             step, reach = self._relax(step, reach, self._relaxed)
-        return fake_quantize(x, step, reach, self.grid(bits), clip_gradient)
+        return fake_quantize(x, step, reach, self._grid, clip_gradient)
 
     def _relax(self, step: Tensor, reach: Tensor, relaxed: Tensor) -> tuple[Tensor, Tensor]:
         """Step and reach with the drawn values and the relaxed sample's gradients.
@@ -98,29 +124,31 @@ class Quantizer(nn.Module):
         by the expected power, not the drawn one, keeps draws of many bits from shouting: their tiny error
         would be scaled up to speak of two bits.
         """
-        soft_step = step * (relaxed @ self._power()).log() / 2
-        return straight_through(step, soft_step), straight_through(reach, relaxed @ self.reach)
-
-    def _power(self) -> Tensor:
-        """Squared step of every candidate, [K, R]; computed anew when the ranges have changed."""
-        version, power_KR = self._powers
-        if version != self.reach._version or power_KR.shape != self.reach.shape:
-            levels_K = self.reach.new_tensor([self.levels(bits) for bits in self.bits])
-            power_KR = (self.reach / levels_K.unsqueeze(1)).square()
-            self._powers = (self.reach._version, power_KR)
-        return power_KR
+        with torch.autocast(relaxed.device.type, enabled=False):
+            soft_step = step * (relaxed @ self.power_KR).log() / 2
+            soft_reach = relaxed @ self.reach
+        return straight_through(step, soft_step), straight_through(reach, soft_reach)
 
     def __getstate__(self) -> dict[str, Any]:
         # The relaxed sample belongs to the graph of one step, which can be neither copied nor pickled.
         return {**self.__dict__, "_relaxed": None}
 
-    def _due(self) -> bool:
-        """Whether this forward looks at the data; counts training forwards."""
-        if not self.training:
-            return False
-        age = int(self.age)
-        self.age += 1
-        return age % REFRESH_EVERY == 0
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._derive()
+
+    @torch.no_grad()
+    def _derive(self) -> None:
+        """Bring what follows from the ranges and the grids up to date."""
+        levels = [self.levels(bits) for bits in self.bits]
+        self.levels_K = self.reach.new_tensor(levels)
+        self.power_KR = (self.reach / self.levels_K.unsqueeze(1)).square()
+        self._known = bool(torch.isfinite(self.reach[0, 0]))
+        self._choose_grid()
+
+    def _choose_grid(self) -> None:
+        self.selected.fill_(self._chosen)
+        self._grid = self.grid(self.chosen_bits)
 
     @torch.no_grad()
     def _measure(self, x_K: Sequence[Tensor], previous: Tensor | None) -> Tensor:
@@ -128,5 +156,10 @@ class Quantizer(nn.Module):
         x_K = [x.to(self.reach.dtype) for x in x_K]
         return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
 
-    def _known(self) -> bool:
-        return bool(torch.isfinite(self.reach[0, 0]))
+
+def begin_forward(model: nn.Module, *_: object) -> None:
+    """Tell the quantizers of `model` that a forward begins; a forward pre-hook."""
+    if model.training:
+        for module in model.modules():
+            if isinstance(module, Quantizer):
+                module.tick()

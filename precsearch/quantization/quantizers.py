@@ -12,6 +12,7 @@ from precsearch.allocation import TargetPrecision
 from precsearch.errors import ModelError
 from precsearch.quantization.base import Quantizer
 from precsearch.quantization.grids import Grid, activation_grid, weight_grid
+from precsearch.quantization.rows import from_rows, to_rows
 
 # How far one look at a batch moves the range of an activation.
 _MOMENTUM = 0.3
@@ -30,12 +31,17 @@ class WeightQuantizer(Quantizer):
         granularity: ``tensor`` or ``channel``.
         channels: output channels of the weight.
         quantizer: ``dorefa`` or ``symmetric``.
+        groups: of a transposed convolution, whose weight has its inputs first; 0 for every other weight.
     """
 
-    def __init__(self, bits: Sequence[int], scale: str, granularity: str, channels: int, quantizer: str) -> None:
+    def __init__(
+        self, bits: Sequence[int], scale: str, granularity: str, channels: int, quantizer: str, groups: int = 0
+    ) -> None:
         super().__init__(bits, scale, channels if granularity == "channel" else 1)
         self.granularity = granularity
         self.quantizer = quantizer
+        self.groups = groups if granularity == "channel" else 0
+        self._derive()
 
     def grid(self, bits: int) -> Grid:
         """Grid at `bits` bits."""
@@ -54,21 +60,29 @@ class WeightQuantizer(Quantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight the layer computes with, of the shape of `weight`."""
-        if self._due() or not self._known():
+        if self.looking or not self._known:
             self.refresh(weight)
         if not self.enabled:
             return weight
-        return self.quantize(self._squash(weight, self.chosen_bits), clip_gradient=False)
+        squashed = weight.tanh() if self._squashes else weight
+        return from_rows(self.quantize(to_rows(squashed, self.groups), clip_gradient=False), self.groups)
 
+    @torch.compiler.disable
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
         """Set the ranges of every candidate from `weight`."""
-        rows = weight.reshape(self.reach.shape[1], -1)
+        self.looking = False
+        rows = to_rows(weight, self.groups).reshape(self.reach.shape[1], -1)
         squashed = [self._squash(rows, bits) for bits in self.bits]
-        self.reach.copy_(self._measure(squashed, self.reach if self._known() else None))
+        self.reach.copy_(self._measure(squashed, self.reach if self._known else None))
+        self._derive()
 
     def _squash(self, weight: Tensor, bits: int) -> Tensor:
         return weight.tanh() if self.quantizer == "dorefa" and bits > 1 else weight
+
+    def _choose_grid(self) -> None:
+        super()._choose_grid()
+        self._squashes = self.quantizer == "dorefa" and self.chosen_bits > 1
 
 
 class ActivationQuantizer(Quantizer):
@@ -82,22 +96,21 @@ class ActivationQuantizer(Quantizer):
         scale: name of the scale rule.
         signed: whether the input was seen negative; becomes true for good when it is seen later.
         layer: name of the layer, for messages.
+        position: of the argument of the module's forward that it quantizes.
     """
 
     negative: Tensor
 
-    def __init__(self, bits: Sequence[int], scale: str, signed: bool, layer: str) -> None:
+    def __init__(self, bits: Sequence[int], scale: str, signed: bool, layer: str, position: int = 0) -> None:
         super().__init__(bits, scale)
         self.layer = layer
+        self.position = position
+        self.signed = signed
         self.register_buffer("negative", torch.tensor(signed))
-
-    @property
-    def signed(self) -> bool:
-        """Whether the grid has negative levels."""
-        return bool(self.negative)
+        self._derive()
 
     def grid(self, bits: int) -> Grid:
-        """Grid at `bits` bits."""
+        """Grid at `bits` bits; it has negative levels where `signed`."""
         return activation_grid(self.signed, bits)
 
     def precision(self) -> TargetPrecision:
@@ -106,27 +119,35 @@ class ActivationQuantizer(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input the layer computes with, of the shape of `x`."""
-        if self._due() or (self.training and not self._known()):
+        if self.looking or (self.training and not self._known):
             self.refresh(x)
         if not self.enabled:
             return x
-        if not self.training and not self._known():
+        if not self._known:
             raise ModelError(
                 f"the activation range of layer {self.layer!r} is not known yet; load the saved weights, "
-                "or run a batch in training mode first"
+                "run a batch in training mode first, or call `precsearch.calibrate(model, batch)`"
             )
         return self.quantize(x, clip_gradient=True)
 
+    @torch.compiler.disable
     @torch.no_grad()
     def refresh(self, x: Tensor) -> None:
         """Move the ranges of every candidate towards those of this batch."""
-        if not self.negative and bool(x.amin() < 0):
+        self.looking = False
+        if not self.signed and bool(x.amin() < 0):
             self.negative.fill_(True)
             self.reach.fill_(math.nan)
+            self._derive()
         rows = x.detach().reshape(1, -1)
-        if not self._known():
+        if not self._known:
             self.reach.copy_(self._measure([rows] * len(self.bits), None))
         else:
             measured = self._measure([rows] * len(self.bits), self.reach)
             # One batch of infinities must not outlast its own step.
             self.reach.lerp_(torch.where(measured.isfinite(), measured, self.reach), _MOMENTUM)
+        self._derive()
+
+    def _derive(self) -> None:
+        self.signed = bool(self.negative)
+        super()._derive()

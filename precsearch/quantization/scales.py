@@ -19,6 +19,7 @@ _SAMPLE_AGAIN = 4096
 _NEARBY = (0.9, 1.0, 1.1)
 _FRACTIONS = 24
 _SETTLE = 4
+_FINE = 2.0**11 - 1  # levels of 12 signed bits
 
 ScaleRule = Callable[[Sequence[Tensor], Sequence[Grid], Sequence[float], "Tensor | None"], Tensor]
 
@@ -47,7 +48,8 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
 
     Alternates between rounding and the least-squares step ``<x, code> / <code, code>`` (Hwang and Sung 2014;
     Sung et al. 2015), from the best of several fractions of the maximum, or of several close to `previous`: at
-    many bits the alternation alone hardly moves, and would leave a range behind data that shrank.
+    many bits the alternation alone hardly moves, and would leave a range behind data that shrank. From 12 bits on
+    rounding errs less than a sample knows of the largest values, and the reach is their maximum.
 
     Args:
         x_K: values for each candidate, each [R, M].
@@ -60,6 +62,9 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
     """
     rows = []
     for k, (x, grid, level) in enumerate(zip(x_K, grids, levels, strict=True)):
+        if level >= _FINE:
+            rows.append(x.abs().amax(1))
+            continue
         sample = _thin(x, SAMPLE if previous is None else _SAMPLE_AGAIN)
         if previous is None:
             reach = _search(sample, grid, level)

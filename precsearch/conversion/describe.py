@@ -1,0 +1,66 @@
+"""Reading quantizers back, as data."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrecision
+from precsearch.conversion.hooks import GRADIENT, input_attribute
+from precsearch.conversion.plan import Conversion
+from precsearch.layers import Weight, weights_of
+from precsearch.quantization.base import Quantizer
+from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+
+
+def quantizers_of(weight: Weight) -> dict[Target, list[Quantizer]]:
+    """The quantizers of one layer, by target; a layer that reads several arguments has one for each of them."""
+    module = weight.module
+    found: dict[Target, list[Quantizer]] = {}
+    if parametrize.is_parametrized(module, weight.parameter):
+        chain = cast(Any, module).parametrizations[weight.parameter]
+        found["weight"] = [parametrization for parametrization in chain if isinstance(parametrization, WeightQuantizer)]
+    children = dict(module.named_children())
+    inputs = [children.get(input_attribute(position)) for position in weight.reads]
+    found["activation"] = [
+        child for child in inputs if isinstance(child, ActivationQuantizer) and child.layer == weight.layer
+    ]
+    found["gradient"] = [child for name, child in children.items() if name == GRADIENT and isinstance(child, Quantizer)]
+    return {target: quantizers for target, quantizers in found.items() if quantizers}
+
+
+def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrecision, ...]:
+    """Every layer with its current bits, as data."""
+    weights, described = weights_of(model), []
+    for layer in conversion.layers:
+        quantizers = quantizers_of(weights[layer.name])
+        targets: dict[Target, TargetPrecision] = {}
+        for target in conversion.targets:
+            if (layer.name, target) in conversion.decisions.choices:
+                own = quantizers.get(target)
+                targets[target] = own[0].precision() if own else TargetPrecision(bits=None)
+        groups = [conversion.decisions.group(layer.name, target) for target in conversion.targets]
+        described.append(
+            LayerPrecision(
+                name=layer.name,
+                type=layer.type,
+                numel=layer.numel,
+                inputs=layer.inputs,
+                macs=layer.macs,
+                group=" + ".join(dict.fromkeys(group.name for group in groups if group is not None)) or None,
+                targets=targets,
+            )
+        )
+    return tuple(described)
+
+
+def reread(model: nn.Module, allocation: Allocation) -> Allocation:
+    """The allocation with its targets as `model` has them now: an input may have turned out negative in training."""
+    weights, layers = weights_of(model), []
+    for layer in allocation.layers:
+        quantizers = quantizers_of(weights[layer.name])
+        now = {target: quantizers[target][0].precision() for target in layer.targets if target in quantizers}
+        layers.append(layer.model_copy(update={"targets": {**layer.targets, **now}}))
+    return allocation.model_copy(update={"layers": tuple(layers)})

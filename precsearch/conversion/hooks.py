@@ -1,0 +1,83 @@
+"""What converted modules do around their forward: quantize what they read, and the gradient of what they return."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final, cast
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence
+
+from precsearch.quantization.quantizers import ActivationQuantizer
+
+_INPUT: Final = "input_quantizer"
+GRADIENT: Final = "gradient_quantizer"
+
+
+def input_attribute(position: int) -> str:
+    """Where a module keeps the quantizer of one of its arguments."""
+    return f"{_INPUT}_{position}" if position else _INPUT
+
+
+def quantize_inputs(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A forward pre-hook: quantizes the arguments that the module multiplies its weights with."""
+    given, named = list(args), dict(kwargs)
+    done: dict[int, Any] = {}  # attention tells by identity whether query, key and value are one tensor
+    for position, quantizer in _input_quantizers(module):
+        if position < len(given):
+            given[position] = _once(done, quantizer, given[position])
+        else:
+            name = _names(module)[position]
+            if name in named:
+                named[name] = _once(done, quantizer, named[name])
+    return tuple(given), named
+
+
+def quantize_output_gradient(module: nn.Module, args: Any, output: Any) -> Any:
+    """A forward hook: quantizes the gradient that comes back to the module's first output."""
+    quantizer = getattr(module, GRADIENT)
+    if isinstance(output, Tensor):
+        return quantizer(output)
+    if isinstance(output, PackedSequence):
+        return output._replace(data=quantizer(output.data))
+    if type(output) is tuple and output:
+        return (quantize_output_gradient(module, args, output[0]), *output[1:])
+    return output
+
+
+def take_quantized(module: nn.Module, *_: object) -> None:
+    """Give a recurrent module, which keeps its own list of weights, the quantized ones for a forward."""
+    own = cast(Any, module)
+    own._flat_weights = [getattr(own, name, None) for name in own._flat_weights_names]
+
+
+def take_stored(module: nn.Module, *_: object) -> None:
+    """Give a recurrent module its parameters back, which can be copied."""
+    own = cast(Any, module)
+    own._flat_weights = [_stored(own, name) for name in own._flat_weights_names]
+
+
+def _stored(module: Any, name: str) -> Tensor | None:
+    if parametrize.is_parametrized(module, name):
+        return cast(Tensor, module.parametrizations[name].original)
+    return cast("Tensor | None", getattr(module, name, None))
+
+
+def _input_quantizers(module: nn.Module) -> list[tuple[int, nn.Module]]:
+    """(position of the argument, its quantizer)."""
+    own = [child for child in module.children() if isinstance(child, ActivationQuantizer)]
+    return [(quantizer.position, quantizer) for quantizer in own]
+
+
+def _names(module: nn.Module) -> list[str]:
+    return list(inspect.signature(module.forward).parameters)
+
+
+def _once(done: dict[int, Any], quantizer: nn.Module, value: Any) -> Any:
+    if id(value) not in done:
+        packed = isinstance(value, PackedSequence)
+        done[id(value)] = value._replace(data=quantizer(value.data)) if packed else quantizer(value)
+    return done[id(value)]

@@ -1,0 +1,71 @@
+"""Quantizing gradients on their way back, after DoReFa-Net (Zhou et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from precsearch.allocation import TargetPrecision
+from precsearch.quantization.base import Quantizer
+from precsearch.quantization.grids import EVEN, Grid
+
+
+class GradientQuantizer(Quantizer):
+    """Quantizes the gradient of what a layer returns; its forward leaves the values alone.
+
+    Eq. 12 of Zhou et al. 2016: each sample's gradient is scaled to [0, 1] by twice its largest magnitude, shifted
+    by one half, given uniform noise of one level's width (from torch's global generator), rounded to 2^b - 1 levels,
+    and scaled back. The noise makes rounding unbiased. Nothing here has a gradient for bits: the loss of a step
+    does not depend on how its gradient was rounded.
+
+    Args:
+        bits: candidate bit-widths, ascending.
+    """
+
+    def __init__(self, bits: Sequence[int]) -> None:
+        super().__init__(bits, "max")
+        self.reach.fill_(1.0)  # of gradients scaled by their largest magnitude
+        self._derive()
+
+    def grid(self, bits: int) -> Grid:
+        """Grid at `bits` bits."""
+        return EVEN
+
+    def precision(self) -> TargetPrecision:
+        """How the gradient is quantized now, as data."""
+        return TargetPrecision(bits=self.chosen_bits, scale=self.scale, quantizer="dorefa")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, whose gradient is quantized on its way back, [B, ...]."""
+        if not (self.training and self.enabled and torch.is_grad_enabled() and x.requires_grad):
+            return x
+        apply: Callable[..., Tensor] = _QuantizeGradient.apply
+        return apply(x, 2 * self.levels_K.index_select(0, self.selected))
+
+
+class _QuantizeGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, steps: Tensor) -> Tensor:
+        ctx.save_for_backward(steps)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,), (steps,) = gradients, ctx.saved_tensors
+        return round_gradient(gradient, steps), None
+
+
+def round_gradient(gradient: Tensor, steps: Tensor) -> Tensor:
+    """Round a gradient to ``steps + 1`` levels between plus and minus each sample's largest magnitude, with noise.
+
+    Args:
+        gradient: [B, ...].
+        steps: 2^b - 1, [] or [1].
+    """
+    largest = gradient.abs().amax(dim=tuple(range(1, gradient.dim())), keepdim=True).clamp_min(1e-30)
+    noise = torch.rand_like(gradient) - 0.5
+    code = ((gradient / (2 * largest) + 0.5) * steps + noise).round_().clamp_(0).minimum(steps.to(gradient))
+    return (code / steps - 0.5) * (2 * largest)
