@@ -27,7 +27,7 @@ from precsearch.precision.budgets import Budget, cost_of, use_of
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
-from precsearch.quantization.base import Quantizer, begin_forward
+from precsearch.quantization.base import Quantizer, begin_forward, on_forward
 
 __all__ = ["SearchableModel", "apply_allocation", "calibrate"]
 
@@ -110,6 +110,7 @@ class SearchableModel(nn.Module):
         self.model = install(model, self.conversion)
         self.dials = Dials(self.model, self.plan.problem)
         self._settled: Tensor | None = None
+        self._drawn_from = self.generator.get_state()
         for reason, names in self.conversion.uncovered().items():
             message = f"what {', '.join(names)} reads stays in float32: {reason}"
             warnings.warn(message, PrecsearchWarning, stacklevel=2)
@@ -133,14 +134,23 @@ class SearchableModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, at a drawn allocation (training) or the current best one (evaluation)."""
-        if self.training:
-            self.draw()
-        else:
+        if not self.training:
             self.settle()
+        elif self.draw():
+            return self._look(*args, **kwargs)
         return self.model(*args, **kwargs)
 
-    def draw(self) -> None:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _look(self, *args: Any, **kwargs: Any) -> Any:
+        """A forward that looks at the data; one in eight, and no use to compile."""
+        return self.model(*args, **kwargs)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def draw(self) -> bool:
         """Draw the allocation of the next forwards; called by every training forward.
+
+        Returns:
+            Whether the next forward looks at the data to renew ranges.
 
         Raises:
             ConfigurationError: when the temperature is not positive.
@@ -148,10 +158,16 @@ class SearchableModel(nn.Module):
         if not self.temperature > 0:
             raise ConfigurationError(f"the temperature must be positive, but got {self.temperature}")
         self._settled = None
-        begin_forward(self.model)
+        again = torch._C._current_graph_task_id() != -1
+        if again:  # activation checkpointing computes a forward again, in the backward pass: with the draw it had
+            self.generator.set_state(self._drawn_from)
+        self._drawn_from = self.generator.get_state()
+        looks = not again and begin_forward(self.model)
         drawn = self.sampler.draw(self.temperature)
         self.dials.set(drawn.candidates, drawn.relaxed_SK)
+        return looks
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def settle(self) -> None:
         """Set every layer to the allocation that the search would end with now."""
         # Solving again is needed only after a step. Version counters do not tell: fused optimizers leave them alone.
@@ -208,7 +224,7 @@ class SearchableModel(nn.Module):
         """
         self.settle()
         self.dials.fix(self.sampler.solve())
-        self.model.register_forward_pre_hook(begin_forward)
+        self.model.register_forward_pre_hook(on_forward)
         return self.model
 
     def get_extra_state(self) -> Tensor:

@@ -25,7 +25,7 @@ def quantize_inputs(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A forward pre-hook: quantizes the arguments that the module multiplies its weights with."""
     given, named = list(args), dict(kwargs)
-    done: dict[int, Any] = {}  # attention tells by identity whether query, key and value are one tensor
+    done: list[tuple[Any, Any]] = []  # attention tells by identity whether query, key and value are one tensor
     for position, quantizer in _input_quantizers(module):
         if position < len(given):
             given[position] = _once(done, quantizer, given[position])
@@ -76,8 +76,10 @@ def _names(module: nn.Module) -> list[str]:
     return list(inspect.signature(module.forward).parameters)
 
 
-def _once(done: dict[int, Any], quantizer: nn.Module, value: Any) -> Any:
-    if id(value) not in done:
-        packed = isinstance(value, PackedSequence)
-        done[id(value)] = value._replace(data=quantizer(value.data)) if packed else quantizer(value)
-    return done[id(value)]
+def _once(done: list[tuple[Any, Any]], quantizer: nn.Module, value: Any) -> Any:
+    for given, quantized in done:
+        if given is value:
+            return quantized
+    packed = isinstance(value, PackedSequence)
+    done.append((value, value._replace(data=quantizer(value.data)) if packed else quantizer(value)))
+    return done[-1][1]

@@ -19,7 +19,7 @@ from precsearch.conversion.hooks import (
 from precsearch.conversion.plan import QUANTIZERS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
 from precsearch.layers import Weight, fingerprint, layer_type, weights_of
-from precsearch.quantization.base import Quantizer, begin_forward
+from precsearch.quantization.base import Quantizer, on_forward
 from precsearch.quantization.gradients import GradientQuantizer
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import SCALE_RULES
@@ -78,7 +78,7 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
     for layer in allocation.layers:
         _check_known(layer)
     _install(found, {layer.name: _quantizers(layer, found[layer.name]) for layer in allocation.layers})
-    model.register_forward_pre_hook(begin_forward)
+    model.register_forward_pre_hook(on_forward)
     return model
 
 

@@ -64,7 +64,9 @@ def run_example(model: nn.Module, example: Example) -> None:
     training = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        call(model, example)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a model warns of without gradients need not hold in training
+            call(model, example)
     except Exception as error:
         shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors_in(example))
         raise ModelError(

@@ -6,7 +6,7 @@ that sums of equal shapes join, such as the residual stream of a stage.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class Streams:
     def __init__(self, inputs: Iterable[Tensor]) -> None:
         self.values: list[Value] = []
         self.calls: list[int] = []
-        self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._of: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
         self._parent: list[int] = []
         self._summed: set[int] = set()
         for tensor in inputs:

@@ -143,9 +143,9 @@ def _moments(streams: Streams, covered: _Covered, batch: int) -> tuple[Moment, .
         Moment(
             covered.first[module],
             tuple(
-                (covered.readers.get(reader) if reader is not None else None, elements // batch)
+                (reader, elements // batch)
                 for readers, elements in live
-                for reader in (readers or [None])
+                for reader in ([covered.readers.get(module) for module in readers] or [None])
             ),
         )
         for module, live in streams.live()

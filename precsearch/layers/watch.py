@@ -61,7 +61,7 @@ class ModuleCall:
     arguments: set[int | None] = field(default_factory=set)
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches the operations of a forward pass.
 
     Args:
@@ -70,7 +70,7 @@ class Watch(TorchDispatchMode):
     """
 
     def __init__(self, weights: Mapping[str, Weight], inputs: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.weights = weights
         self.uses = {name: WeightUse() for name in weights}
         self.streams = Streams(inputs)

@@ -67,7 +67,7 @@ class Weight:
     @property
     def groups(self) -> int:
         """Groups of a transposed convolution, whose weight has its inputs first; 0 for every other module."""
-        return cast(int, self.module.groups) if isinstance(self.module, _TRANSPOSED) else 0
+        return self.module.groups if isinstance(self.module, _TRANSPOSED) else 0
 
     @property
     def channels(self) -> int:

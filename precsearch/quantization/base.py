@@ -82,7 +82,7 @@ class Quantizer(nn.Module):
         self._derive()
 
     def tick(self) -> None:
-        """A training forward begins: every eighth looks at the data."""
+        """A training forward begins: every eighth looks at the data, the first one above all."""
         self.looking = int(self.age) % REFRESH_EVERY == 0
         self.age += 1
 
@@ -157,9 +157,18 @@ class Quantizer(nn.Module):
         return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
 
 
-def begin_forward(model: nn.Module, *_: object) -> None:
-    """Tell the quantizers of `model` that a forward begins; a forward pre-hook."""
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def begin_forward(model: nn.Module) -> bool:
+    """Tell the quantizers of `model` that a forward begins -> whether one of them looks at the data in it."""
+    looks = False
     if model.training:
         for module in model.modules():
             if isinstance(module, Quantizer):
                 module.tick()
+                looks |= module.looking
+    return looks
+
+
+def on_forward(model: nn.Module, args: object) -> None:
+    """`begin_forward` as a forward pre-hook, for models that have no searchable one around them."""
+    begin_forward(model)

@@ -67,7 +67,7 @@ class WeightQuantizer(Quantizer):
         squashed = weight.tanh() if self._squashes else weight
         return from_rows(self.quantize(to_rows(squashed, self.groups), clip_gradient=False), self.groups)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
         """Set the ranges of every candidate from `weight`."""
@@ -130,7 +130,7 @@ class ActivationQuantizer(Quantizer):
             )
         return self.quantize(x, clip_gradient=True)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def refresh(self, x: Tensor) -> None:
         """Move the ranges of every candidate towards those of this batch."""
