@@ -79,6 +79,7 @@ class Quantizer(nn.Module):
         self._chosen = 0
         self.reach = self.reach[candidate : candidate + 1].clone()
         self.bits = (self.bits[candidate],)
+        self.levels_K, self.power_KR = torch.empty_like(self.reach[:, 0]), torch.empty_like(self.reach)
         self._derive()
 
     def tick(self) -> None:
@@ -140,9 +141,9 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def _derive(self) -> None:
         """Bring what follows from the ranges and the grids up to date."""
-        levels = [self.levels(bits) for bits in self.bits]
-        self.levels_K = self.reach.new_tensor(levels)
-        self.power_KR = (self.reach / self.levels_K.unsqueeze(1)).square()
+        # In place: DistributedDataParallel keeps the very tensors alike that it found.
+        self.levels_K.copy_(torch.tensor([self.levels(bits) for bits in self.bits]))
+        self.power_KR.copy_((self.reach / self.levels_K.unsqueeze(1)).square())
         self._known = bool(torch.isfinite(self.reach[0, 0]))
         self._choose_grid()
 
