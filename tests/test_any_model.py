@@ -16,7 +16,7 @@ from precsearch.torchvision_import import import_torchvision
 CLOSE = 1e-3
 TORCHVISION = {
     "alexnet": 64, "vgg11_bn": 32, "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "densenet121": 32,
-    "googlenet": 32, "inception_v3": 96, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "efficientnet_b0": 32,
+    "googlenet": 32, "inception_v3": 128, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "efficientnet_b0": 32,
     "shufflenet_v2_x1_0": 32, "squeezenet1_1": 32, "mnasnet0_5": 32, "regnet_y_400mf": 32, "convnext_tiny": 32,
     "vit_b_16": 32, "swin_t": 32, "maxvit_t": 224,
 }  # fmt: skip
@@ -32,19 +32,17 @@ def build(name):
     if name in {"googlenet", "inception_v3"}:
         options = {"init_weights": True}  # else torchvision warns
     model = import_torchvision().models.get_model(name, weights=None, num_classes=10, **options)
-    return alive(model, size), torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    return alive(model), torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()
-def alive(model, size):
-    """An untrained net whose outputs are neither zero nor lost in its depth: statistics seen, heads drawn."""
-    for parameter in model.parameters():
-        if parameter.dim() > 1 and not parameter.any():
-            nn.init.normal_(parameter, std=0.1)
+def alive(model):
+    """An untrained net whose outputs are neither zero nor lost in its depth."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    model.train()(torch.randn(8, 3, size, size))
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.1)
     return model
 
 

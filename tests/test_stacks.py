@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,8 +149,12 @@ class TestDistributed:
         folder.mkdir(exist_ok=True)
         script = Path(__file__).parent / "ddp_training.py"
         (folder / "meeting").unlink(missing_ok=True)
+        here = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
         processes = [
-            subprocess.Popen([sys.executable, script, str(rank), folder / "meeting", folder, *map(str, more)])
+            subprocess.Popen(
+                [sys.executable, script, str(rank), folder / "meeting", folder, *map(str, more)],
+                env=os.environ | {"PYTHONPATH": here},
+            )
             for rank in range(2)
         ]
         assert [process.wait(timeout=300) for process in processes] == [0, 0]

@@ -117,4 +117,4 @@ def _thin(x: Tensor, sample: int) -> Tensor:
 
 def _positive(reach: Tensor) -> Tensor:
     """Tensors of zeros get a reach too small to matter, and never a division by zero."""
-    return reach.clamp_min(1e-8)
+    return reach.clamp_min(1e-20)
