@@ -20,6 +20,7 @@ _COLOURS: Final = 3
 _DIMENSIONS: Final = 3  # channels, height, width
 _USUAL: Final = 224  # pixels a side that torchvision's models are made for
 _PLAIN: Final = (int, float, bool)
+_SIZES: Final = ("image_size", "input_size")
 _OURS: Final = {"num_classes": "comes from the data", "progress": "is not needed"}
 # Arguments that go with pretrained weights, and what of the weights' description they are.
 _IMPLIED: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
@@ -109,7 +110,7 @@ def _check_keys(name: str, given: Mapping[str, Any], known: Mapping[str, inspect
 
 
 def _is_plain(parameter: inspect.Parameter) -> bool:
-    return parameter.default is not parameter.empty and parameter.annotation in _PLAIN
+    return (parameter.default is not parameter.empty and parameter.annotation in _PLAIN) or parameter.name in _SIZES
 
 
 def _check_runs(model: nn.Module, name: str, input_shape: tuple[int, ...], known: Mapping[str, Any]) -> None:
@@ -132,7 +133,8 @@ def _check_runs(model: nn.Module, name: str, input_shape: tuple[int, ...], known
     sizes = next(_sizes(model), None)
     if sizes is None:
         raise ModelError(f"{name} must run on images of {list(input_shape)}, but it raised {problem}")
-    size = " (or set `model.image_size`)" if "image_size" in known else ""
+    settable = next((key for key in _SIZES if key in known), None)
+    size = f" (or another `model.{settable}`)" if settable else ""
     raise ModelError(
         f"{name} needs images of {_COLOURS} channels and {sizes} pixels{size}, {got}; resize them in a data function "
         f"of your own, or use a smaller model ({problem})"
