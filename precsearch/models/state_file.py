@@ -97,9 +97,9 @@ def _read_safetensors(path: Path, key: str) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, key: str) -> Any:
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():  # by its name, torch would take some for safetensors
             warnings.simplefilter("ignore")  # what torch says of TorchScript archives is an error below as well
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         found = re.search(r"GLOBAL ([\w.]+)", str(problem))
         if found is None:
