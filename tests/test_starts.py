@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_trials import experiment, left, train
 from safetensors.torch import load_file, save_file
@@ -97,6 +97,7 @@ def test_a_checkpoint_of_the_old_torch_format(tmp_path: Path) -> None:
     assert same(build(tmp_path / "old.pth"), state)
 
 
+@settings(deadline=None, max_examples=30)
 @given(hidden=st.lists(st.integers(1, 6), min_size=1, max_size=4), norm=st.booleans(), classes=st.integers(1, 5))
 def test_a_state_dict_makes_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, hidden: list[int], norm: bool, classes: int
@@ -213,6 +214,7 @@ class TestUnreadable:
         self.refused(tmp_path / "x.pth", "cannot be read as one")
 
     @pytest.mark.parametrize("kind", ["pth", "safetensors"])
+    @settings(deadline=None, max_examples=30)
     @given(keep=st.floats(0, 0.99))
     def test_a_file_cut_short(self, tmp_path_factory: pytest.TempPathFactory, kind: str, keep: float) -> None:
         whole = tmp_path_factory.mktemp("cut") / f"x.{kind}"
