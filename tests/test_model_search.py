@@ -52,3 +52,32 @@ def test_width_budget_and_bits_are_searched_together(tmp_path: Path, name: str) 
 def test_vgg_small_trains(tmp_path: Path) -> None:
     result = train(tmp_path, "model={name: vgg_small, width: 0.1, depth: 4}", "inner.epochs.search=4")
     assert result.metrics["train_accuracy"] > 0.5
+
+
+COLOURS = '''
+import torch
+
+def stripes():
+    """Two classes that differ in brightness, 3 channels."""
+    def split(count):
+        labels = torch.arange(count) % 2
+        images = torch.rand(count, 3, 24, 24)
+        images[labels == 1] += 1
+        return images, labels
+    return split(64), split(20), split(20)
+'''
+
+
+@pytest.mark.parametrize("name", ["googlenet", "mobilenet_v3_small, width_mult: 0.5"])
+def test_a_model_of_torchvision_s_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "own_colours.py").write_text(COLOURS)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = train(
+        tmp_path / "trial",
+        "data={name: own_colours:stripes, batch_size: 32}",
+        f"model={{name: {name}}}",
+        "inner.epochs={warmup: 1, search: 1, finetune: 0}",
+        "inner.budget.limit=6",
+    )
+    assert all(spent <= 6 for spent in result.allocation.cost.average_bits.values())
+    assert not any(layer.name.startswith("aux") for layer in result.allocation.layers)

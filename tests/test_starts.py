@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_trials import experiment, left, train
+from real_trials import Interrupted, Recorder, experiment, left, train
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from precsearch.data import load_data
 from precsearch.errors import ModelError, PrecsearchWarning
+from precsearch.evaluation.accuracy import measure
 from precsearch.experiment import ModelSettings
 from precsearch.models import build_model, starts, weights_used
 from precsearch.study.tune_space import at_home
-from precsearch.trial import inspect_trial
+from precsearch.trial import inspect_trial, run_trial
 
 SHAPE = (1, 8, 8)
 State = dict[str, Tensor]
@@ -244,9 +247,11 @@ class TestUnreadable:
 class TestTrials:
     FLOAT = (
         "inner.bits=[16]",
+        "inner.quantizer=symmetric",
+        "inner.scale=max",
         "inner.budget.limit=16",
         "inner.sampler=uniform",
-        "inner.epochs={warmup: 4, search: 0, finetune: 0}",
+        "inner.epochs={warmup: 20, search: 0, finetune: 0}",
     )
 
     def test_a_float_run_of_ours_is_a_start(self, tmp_path: Path) -> None:
@@ -257,9 +262,13 @@ class TestTrials:
         with pytest.warns(PrecsearchWarning, match="its float weights are taken, its bit-widths and ranges are not"):
             model = build(file, hidden=[12, 10], batch_norm=False)
         assert torch.equal(model.state_dict()["fc1.weight"], raw["fc1.parametrizations.weight.original"])
+        data = load_data(experiment().data)
+        learned = measure(model, data.train)  # in float32, never quantized
+        assert math.isclose(learned.accuracy, first.metrics["train_accuracy"], abs_tol=1.5 / len(data.train))
+        assert math.isclose(learned.loss, first.metrics["train_loss"], rel_tol=0.01)
         start = f"model.checkpoint={file}"
-        again = train(tmp_path / "again", start, *self.FLOAT[:3], "inner.epochs={warmup: 0, search: 0, finetune: 1}")
-        fresh = train(tmp_path / "fresh", *self.FLOAT[:3], "inner.epochs={warmup: 0, search: 0, finetune: 1}")
+        again = train(tmp_path / "again", start, *self.FLOAT[:-1], "inner.epochs={warmup: 0, search: 0, finetune: 1}")
+        fresh = train(tmp_path / "fresh", *self.FLOAT[:-1], "inner.epochs={warmup: 0, search: 0, finetune: 1}")
         accuracy = [each.metrics["train_accuracy"] for each in (first, again, fresh)]
         assert accuracy[1] > accuracy[0] - 0.03 and accuracy[1] > accuracy[2] + 0.1
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
@@ -270,6 +279,15 @@ class TestTrials:
         path = saved(tmp_path, trained(hidden=[12, 10], batch_norm=False))
         start = f"model.checkpoint={path}"
         assert left(tmp_path / "a", train(tmp_path / "a", start)) == left(tmp_path / "b", train(tmp_path / "b", start))
+
+    def test_a_resumed_trial_still_says_where_it_started(self, tmp_path: Path) -> None:
+        start = f"model.checkpoint={saved(tmp_path, trained(hidden=[12, 10], batch_norm=False))}"
+        through = train(tmp_path / "a", start)
+        with pytest.raises(Interrupted):
+            run_trial(experiment(start), Recorder(tmp_path / "b", die_after=[4]))
+        assert left(tmp_path / "b", run_trial(experiment(start), Recorder(tmp_path / "b"))) == left(
+            tmp_path / "a", through
+        )
 
     def test_a_wrong_checkpoint_is_told_before_any_training(self, tmp_path: Path) -> None:
         path = saved(tmp_path, trained())
