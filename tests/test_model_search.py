@@ -68,7 +68,9 @@ def stripes():
 '''
 
 
-@pytest.mark.parametrize("name", ["googlenet", "mobilenet_v3_small, width_mult: 0.5"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("googlenet", marks=pytest.mark.slow), "mobilenet_v3_small, width_mult: 0.5"]
+)
 def test_a_model_of_torchvision_s_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / "own_colours.py").write_text(COLOURS)
     monkeypatch.syspath_prepend(tmp_path)

@@ -94,6 +94,18 @@ def test_files_are_told_apart_by_content(tmp_path: Path, name: str) -> None:
     assert same(build(saved(tmp_path, state, "b.safetensors")), state)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float8_e4m3fn])
+def test_other_floating_point_types(tmp_path: Path, kind: torch.dtype) -> None:
+    state = {name: value.to(kind) if value.is_floating_point() else value for name, value in trained().items()}
+    loaded = build(saved(tmp_path, state)).state_dict()
+    assert all(torch.equal(loaded[name], value.to(loaded[name].dtype)) for name, value in state.items())
+
+
+def test_a_sparse_tensor(tmp_path: Path) -> None:
+    state = trained()
+    assert same(build(saved(tmp_path, {**state, "fc1.weight": state["fc1.weight"].to_sparse()})), state)
+
+
 def test_a_checkpoint_of_the_old_torch_format(tmp_path: Path) -> None:
     state = trained()
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)

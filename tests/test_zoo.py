@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from precsearch.errors import ConfigurationError, ModelError, PrecsearchWarning
+from precsearch.errors import ConfigurationError, DataError, ModelError, PrecsearchWarning
 from precsearch.experiment import ModelSettings
 from precsearch.models import build_model, starts, torchvision_names, weights_used
 from precsearch.torchvision_import import import_torchvision
@@ -237,6 +237,14 @@ class TestWeights:
             build("squeezenet1_1", weights="DEFAULT")
         assert list(cache.iterdir()) == []
 
+    def test_a_damaged_file_in_the_cache(self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file, _ = self.published(tmp_path, "squeezenet1_1")
+        self.entry(monkeypatch, file.as_uri())
+        cache.mkdir()
+        (cache / file.name).write_bytes(file.read_bytes()[:1000])
+        with pytest.raises(ModelError, match=r"cannot be read as one .* Delete it, and it is fetched again"):
+            build("squeezenet1_1", weights="DEFAULT")
+
     def test_a_cache_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "file").write_text("")
         monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "file"))
@@ -256,3 +264,12 @@ class TestWeights:
             with pytest.raises(ModelError, match="far enough"):
                 build("vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1", **given)
         assert [each["image_size"] for each in asked] == [384, 32]
+
+
+def test_a_broken_torchvision_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise DataError("torchvision cannot be imported (ImportError: no)")
+
+    monkeypatch.setattr("precsearch.models.zoo.import_torchvision", fails)
+    with pytest.raises(ConfigurationError, match=r"resnet20, vgg_small, .*torchvision cannot be imported .*'resnet18'"):
+        build("resnet18")

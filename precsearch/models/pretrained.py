@@ -66,9 +66,13 @@ def load_weights(model: Any, name: str, weights: str, entry: Any, classes: int) 
     """
     if entry is None:
         load_start(model, read_state_file(weights, KEY), classes, KEY)
-    else:
-        file = _fetched(name, entry)
-        load_start(model, read_state_file(file, KEY), classes, KEY, f"{name} {entry.name}")
+        return
+    file = _fetched(name, entry)
+    try:
+        state = read_state_file(file, KEY)
+    except ModelError as problem:
+        raise ModelError(f"{problem} Delete it, and it is fetched again") from None
+    load_start(model, state, classes, KEY, f"{name} {entry.name}")
 
 
 def _fetched(name: str, entry: Any) -> Path:

@@ -46,9 +46,12 @@ def load_start(model: nn.Module, state: StateFile, classes: int, key: str, sourc
     fresh = _check_fit(type(model).__name__, own, given, classes, key, state)
     _check_values(own, given, key, state)
     merged = OrderedDict(model.state_dict())
-    merged.update({name: tensor for name, tensor in given.items() if name not in fresh})
+    merged.update({name: tensor.to_dense() for name, tensor in given.items() if name not in fresh})
     merged._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-    model.load_state_dict(merged)
+    try:
+        model.load_state_dict(merged)
+    except RuntimeError as problem:  # a module with a loading of its own
+        raise ModelError(f"`{key}`: {state.path} cannot be loaded: {' '.join(str(problem).split())}") from problem
     _starts[model] = {"source": source or state.path.name, "sha256": state.sha256}
     if state.quantized:
         _tell(
@@ -133,7 +136,7 @@ def _check_values(own: dict[str, Tensor], given: dict[str, Tensor], key: str, st
                 f"`{key}`: floating-point weights must be given, but {name} in {state.path} is {tensor.dtype}; give "
                 "the float weights that it was quantized from"
             )
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.to_dense().to(own[name].dtype)).all():
             raise ModelError(
                 f"`{key}`: finite weights must be given, but {name} in {state.path} has infinities or NaN; "
                 "give a checkpoint from before its training diverged"
