@@ -21,7 +21,7 @@ from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import Experiment
 from precsearch.files import write_atomically, write_text
-from precsearch.models import build_model
+from precsearch.models import build_model, weights_used
 from precsearch.precision.budgets import BUDGETS, Budget, spend
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
@@ -66,7 +66,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         "seed": session.seed,
         "data": training.data.name,
         "data_checksum": training.data.checksum,
-    }
+    } | weights_used(model)
     allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
     weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})

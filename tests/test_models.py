@@ -1,10 +1,15 @@
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from precsearch.errors import ConfigurationError, ModelError
 from precsearch.experiment import ModelSettings
-from precsearch.models import MODELS, build_model, lenet5, mlp
+from precsearch.layers import take_inventory
+from precsearch.models import MODELS, build_model, lenet5, mlp, resnet20, vgg_small
 
 
 def build(name, input_shape=(1, 28, 28), classes=10, **arguments):
@@ -13,6 +18,10 @@ def build(name, input_shape=(1, 28, 28), classes=10, **arguments):
 
 def names(model):
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def tiny(classes, input_shape, width=1):
@@ -43,10 +52,24 @@ class TestMlp:
     def test_defaults(self):
         assert mlp((3,), 2)(torch.randn(4, 3)).shape == (4, 2)
 
+    @settings(deadline=None)
+    @given(width=st.floats(0.01, 4), depth=st.integers(1, 9))
+    def test_width_and_depth_stand_for_hidden(self, width, depth):
+        units = max(1, round(64 * width))
+        given = [module.out_features for module in mlp((3,), 2, width=width, depth=depth) if hasattr(module, "weight")]
+        assert given == [units] * depth + [2]
+
+    def test_width_is_a_factor_on_hidden(self):
+        assert mlp((3,), 2, [10, 5], width=0.5).fc2.weight.shape == (2, 5)
+
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
             ({"hidden": []}, "`model.hidden`"),
+            ({"hidden": [4], "depth": 1}, "not both"),
+            ({"depth": 0}, r"from 1 to 100 must hold, but got 0; nearest: 1"),
+            ({"depth": 2.0}, "got 2.0"),
+            ({"width": 0}, "`width > 0` must hold"),
             ({"hidden": [-3]}, r"\[-3\]"),
             ({"hidden": [4, True]}, "True"),
             ({"hidden": [4.5]}, "4.5"),
@@ -92,6 +115,88 @@ class TestLeNet5:
     def test_no_images(self):
         with pytest.raises(ModelError, match=r"\[channels, height, width\], but got \[64\]"):
             build("lenet5", (64,))
+
+
+class TestVggSmall:
+    def test_is_the_one_of_the_literature(self):
+        """LQ-Nets and its kin: 4.66 million parameters, 608 million MACs on CIFAR-10."""
+        model = vgg_small((3, 32, 32), 10)
+        assert count(model) == 4_660_106
+        layers = take_inventory(model, torch.rand(2, 3, 32, 32)).layers
+        assert [layer.name for layer in layers] == [*(f"conv{n}" for n in range(1, 7)), "fc"]
+        assert [layer.shape[0] for layer in layers] == [128, 128, 256, 256, 512, 512, 10]
+        assert sum(layer.macs for layer in layers) == 9 * 1024 * (384 + 3 * 128 * 128 + 2 * 64 * 128) + 81_920
+
+    @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 33, 47), (4, 16, 9)])
+    def test_image_sizes(self, shape):
+        assert vgg_small(shape, 7, width=0.05)(torch.rand(2, *shape)).shape == (2, 7)
+
+    @settings(max_examples=10, deadline=None)
+    @given(width=st.floats(0.001, 0.3), blocks=st.integers(1, 10))
+    def test_width_and_depth(self, width, blocks):
+        model = vgg_small((1, 8, 8), 3, width=width, depth=3 * blocks + 1)
+        maps = [max(1, round(count * width)) for count in (128, 256, 512) for _ in range(blocks)]
+        assert len(names(model)) == 3 * blocks + 1
+        assert [module.out_channels for module in model if isinstance(module, nn.Conv2d)] == maps
+        assert model(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+
+    @pytest.mark.parametrize(("depth", "near"), [(8, 7), (9, 10), (1, 4), (99, 31)])
+    def test_bad_depth(self, depth, near):
+        with pytest.raises(ModelError, match=f"from 4 to 31 in steps of 3 must hold, but got {depth}; nearest: {near}"):
+            build("vgg_small", depth=depth)
+
+    def test_too_small(self):
+        with pytest.raises(ModelError, match="vgg_small needs images of at least 8 x 8, but got 7 x 28"):
+            build("vgg_small", (1, 7, 28))
+
+
+class TestResNet20:
+    @pytest.mark.parametrize(
+        ("depth", "parameters", "told"),
+        [(20, 269_722, 0.27), (32, 464_154, 0.46), (44, 658_586, 0.66), (56, 853_018, 0.85), (110, 1_727_962, 1.7)],
+    )
+    def test_is_the_paper_s(self, depth, parameters, told):
+        """He et al. 2016, table 6."""
+        model = resnet20((3, 32, 32), 10, depth=depth)
+        assert count(model) == parameters
+        assert math.isclose(parameters / 1e6, told, abs_tol=0.05 if depth == 110 else 0.0075)
+
+    def test_layers_and_macs(self):
+        layers = take_inventory(resnet20((3, 32, 32), 10), torch.rand(2, 3, 32, 32)).layers
+        assert len(layers) == 20
+        assert [layer.name for layer in layers][:2] == ["conv1", "stage1.0.conv1"]
+        assert sum(layer.macs for layer in layers) == 40_551_040
+
+    def test_a_shortcut_is_every_second_pixel_and_zero_maps(self):
+        block = resnet20((1, 8, 8), 10).stage2[0]
+        nn.init.zeros_(block.conv2.weight)  # leaves the shortcut alone
+        x = torch.rand(2, 16, 5, 6)
+        out = block(x)
+        assert torch.equal(out[:, 8:24], x[:, :, ::2, ::2])
+        assert not out[:, :8].any() and not out[:, 24:].any()
+
+    @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 33, 47), (2, 4, 5)])
+    def test_image_sizes(self, shape):
+        assert resnet20(shape, 7, depth=8)(torch.rand(2, *shape)).shape == (2, 7)
+
+    @settings(max_examples=10, deadline=None)
+    @given(width=st.floats(0.01, 3), blocks=st.integers(1, 8))
+    def test_width_and_depth(self, width, blocks):
+        with torch.device("meta"):
+            model = resnet20((3, 32, 32), 5, width=width, depth=6 * blocks + 2)
+        assert len(names(model)) == 6 * blocks + 2
+        widths = [max(1, round(count * width)) for count in (16, 32, 64)]
+        assert [stage[-1].conv2.out_channels for stage in (model.stage1, model.stage2, model.stage3)] == widths
+        assert model(torch.rand(2, 3, 32, 32, device="meta")).shape == (2, 5)
+
+    @pytest.mark.parametrize(("depth", "near"), [(18, 20), (2, 8), (112, 110)])
+    def test_bad_depth(self, depth, near):
+        with pytest.raises(ModelError, match=rf"8 to 110 in steps of 6 must hold, but got {depth}; nearest: {near}"):
+            build("resnet20", depth=depth)
+
+    def test_too_small(self):
+        with pytest.raises(ModelError, match="resnet20 needs images of at least 4 x 4, but got 3 x 28"):
+            build("resnet20", (1, 3, 28))
 
 
 class TestBuild:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from precsearch.experiment.base import Settings
+
+_WEIGHTS_SUFFIXES: Final = {".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors"}
 
 
 def _share_form(value: object) -> str:
@@ -46,17 +49,35 @@ class DataSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """`model:`; every key but `name` is passed to the model's builder.
+    """`model:`; every key but `name` and `checkpoint` is passed to the model's builder.
 
     Attributes:
-        name: ``mlp``, ``lenet5``, or ``package.module:function``.
+        name: ``mlp``, ``lenet5``, ``vgg_small``, ``resnet20``, a classification model of torchvision such as
+            ``resnet18``, or ``package.module:function``.
+        checkpoint: path to float weights to start from, a state dict that torch or safetensors wrote; random
+            weights where None.
     """
 
     model_config = ConfigDict(extra="allow")
 
     name: str = "mlp"
+    checkpoint: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The builder's keyword arguments."""
         return dict(self.model_extra or {})
+
+    def at_home(self, home: Path) -> ModelSettings:
+        """The same with absolute paths, relative ones taken from `home`."""
+        files = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
+        weights = self.arguments.get("weights")
+        if ":" not in self.name and isinstance(weights, str) and is_weights_file(weights):
+            files["weights"] = weights
+        placed = {key: str(home / Path(file).expanduser()) for key, file in files.items()}
+        return ModelSettings.model_validate(self.model_dump() | placed)
+
+
+def is_weights_file(text: str) -> bool:
+    """Whether `model.weights` is meant as a path rather than as a name of torchvision's."""
+    return "/" in text or "\\" in text or Path(text).suffix.lower() in _WEIGHTS_SUFFIXES

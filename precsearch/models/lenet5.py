@@ -7,12 +7,11 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
-from precsearch.errors import ModelError
+from precsearch.models.factors import check_width, image_shape, scaled
 
 _KERNEL = 5
 _ORIGINAL = 32  # pixels a side of the paper's images; smaller ones are padded as MNIST's 28 are
 _SMALLEST = 12  # pixels a side that leave one behind the last pooling
-_DIMENSIONS = 3  # channels, height, width
 
 
 class LeNet5(nn.Module):
@@ -59,17 +58,5 @@ def lenet5(input_shape: tuple[int, ...], classes: int, width: float = 1.0) -> Le
     Raises:
         ModelError: the images are too small or no images, or `width` is not positive.
     """
-    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < math.inf:
-        raise ModelError(f"`model.width`: `width > 0` must hold, but got {width!r}")
-    if len(input_shape) != _DIMENSIONS:
-        raise ModelError(
-            f"lenet5 needs inputs of the shape [channels, height, width], but got {list(input_shape)}; "
-            "`model.name: mlp` takes any shape"
-        )
-    channels, height, across = input_shape
-    if min(height, across) < _SMALLEST:
-        raise ModelError(
-            f"lenet5 needs images of at least {_SMALLEST} x {_SMALLEST}, but got {height} x {across}; "
-            "`model.name: mlp` takes any size"
-        )
-    return LeNet5((channels, height, across), classes, (max(1, round(6 * width)), max(1, round(16 * width))))
+    check_width(width)
+    return LeNet5(image_shape(input_shape, "lenet5", _SMALLEST), classes, (scaled(6, width), scaled(16, width)))

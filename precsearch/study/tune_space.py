@@ -97,7 +97,8 @@ def at_home(experiment: Experiment, home: Path) -> Experiment:
     inner = experiment.inner
     if isinstance(inner.allocation, str):
         inner = inner.model_copy(update={"allocation": str(home / Path(inner.allocation).expanduser())})
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"root": root}), "inner": inner})
+    data, model = experiment.data.model_copy(update={"root": root}), experiment.model.at_home(home)
+    return experiment.model_copy(update={"data": data, "model": model, "inner": inner})
 
 
 def seed_in(config: Mapping[str, Any]) -> int | None:
