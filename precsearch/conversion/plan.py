@@ -13,7 +13,7 @@ import numpy as np
 from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import AllocationError, ConfigurationError
 from precsearch.layers import Inventory, Layer
-from precsearch.precision.budgets import Bits, Footprint, footprint
+from precsearch.precision.budgets import Bits, Footprint, Priced, footprint
 from precsearch.precision.planning import SEARCHED, Choice, LayerChoices
 from precsearch.precision.problem import Ints, Problem
 from precsearch.quantization.scales import SCALE_RULES
@@ -96,13 +96,16 @@ class Conversion:
 
     def _footprint(self, layer: Layer) -> Footprint:
         rows = layer.shape[0] if self.granularity == "channel" else 1
-        return Footprint(layer.name, layer.numel, rows, layer.inputs, layer.macs)
+        return Footprint(
+            layer.name, layer.numel, rows, layer.inputs, layer.macs, type=layer.type, shape=layer.shape
+        )
 
-    def priced(self, layers: Sequence[LayerPrecision]) -> list[tuple[Footprint, Bits, Bits]]:
+    def priced(self, layers: Sequence[LayerPrecision]) -> list[Priced]:
         """Layers with their bits, as budgets price them."""
-        channels = {layer.name: layer.shape[0] for layer in self.inventory.layers}
+        shapes = {layer.name: layer.shape for layer in self.inventory.layers}
         return [
-            (footprint(layer, channels[layer.name]), layer.bits("weight"), layer.bits("activation")) for layer in layers
+            Priced(footprint(layer, shapes[layer.name]), layer.bits("weight"), layer.bits("activation"))
+            for layer in layers
         ]
 
     def quantizer_bits(self, layer: Layer, target: Target) -> tuple[int, ...] | None:
