@@ -92,8 +92,8 @@ class Problem:
     @cached_property
     def _flat(self) -> tuple[Floats, Ints]:
         """[C, S * H * K] costs, and [S] where each slot's begin."""
-        flat = self.cost.reshape(len(self.limits), -1)
-        return flat, self._each * (self.cost.shape[2] * self.cost.shape[3])
+        _, slots, hubs, own = self.cost.shape
+        return self.cost.reshape(len(self.limits), slots * hubs * own), self._each * hubs * own
 
     def spent(self, chosen: Ints) -> Floats:
         """[S] chosen candidates -> [C] what they spend."""
@@ -128,7 +128,8 @@ class Problem:
             alone: Ints = value_SHK[:, 0].argmax(1).astype(np.int64)
             return alone
         leaves, hubs = self.leaves, self._hubs[0]
-        value_SHK = np.broadcast_to(value_SHK, self.cost.shape[1:])
+        if value_SHK.shape[1] == 1:
+            value_SHK = np.broadcast_to(value_SHK, self.cost.shape[1:])
         of_hub, of_leaves = value_SHK[:, 0].copy(), value_SHK[leaves]
         self.to_hubs(of_hub, of_leaves.max(2))
         chosen: Ints = of_hub.argmax(1).astype(np.int64)
