@@ -18,6 +18,7 @@ from precsearch.files import write_text
 FORMAT: Final = "precsearch-allocation"
 VERSION: Final = 1
 FLOAT_BITS: Final = 32
+_LATER: Final = ("budgets", "name", "layers", "tied_to", "activation_memory")
 
 Target = Literal["weight", "activation", "gradient"]
 
@@ -151,7 +152,7 @@ class Allocation(_Frozen):
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The allocation as JSON text; written to `path` as well where one is given."""
-        text = json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+        text = json.dumps(_without_unsaid(self.model_dump(mode="json")), indent=2) + "\n"
         if path is not None:
             write_text(Path(path), text)
         return text
@@ -181,6 +182,13 @@ class Allocation(_Frozen):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
             raise AllocationError(f"{where}: {place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _without_unsaid(data: Any) -> Any:
+    """Without the keys that came to format 1 later, where they say nothing."""
+    if isinstance(data, dict):
+        return {key: _without_unsaid(value) for key, value in data.items() if value or key not in _LATER}
+    return [_without_unsaid(entry) for entry in data] if isinstance(data, list) else data
 
 
 def _text_of(source: str | Path) -> tuple[str, str]:

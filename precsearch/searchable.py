@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from precsearch.conversion import (
 )
 from precsearch.errors import BudgetError, ConfigurationError
 from precsearch.layers import take_inventory
-from precsearch.precision.budgets import Budget, cost_of, use_of
+from precsearch.precision.budgets import Budget, cost_of
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
@@ -36,7 +37,7 @@ class SearchableModel(nn.Module):
 
     Args:
         model: any module with Linear or Conv layers; converted in place.
-        budget: what every allocation keeps.
+        budget: what every allocation keeps: one budget, or several, each of which holds on every draw.
         example_input: a batch as the model takes it, [B, ...]; run once, without gradients.
         bits: candidate bit-widths, ascending, 1 to 16.
         targets: what is quantized and searched: ``weight``, ``activation``.
@@ -62,7 +63,7 @@ class SearchableModel(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        budget: Budget,
+        budget: Budget | Sequence[Budget],
         example_input: Tensor,
         *,
         bits: Sequence[int] = (2, 3, 4, 6, 8),
@@ -85,12 +86,12 @@ class SearchableModel(nn.Module):
             )
         refuse_converted(model)
         inventory = take_inventory(model, example_input)
-        self.budget = budget
+        self.budgets = (budget,) if isinstance(budget, Budget) else tuple(budget)
         self.temperature = temperature
         self.conversion = Conversion.make(
             inventory, bits, targets, quantizer, scale, granularity, pin or {}, allocation
         )
-        self.plan = make_plan(budget, self.conversion.choices(), self.conversion.bits, inventory.float_elements)
+        self.plan = make_plan(self.budgets, self.conversion.choices(), self.conversion.bits, inventory.float_elements)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
@@ -101,19 +102,25 @@ class SearchableModel(nn.Module):
         if allocation is None:
             return SAMPLERS[name](problem, self.generator)
         candidates = self.conversion.candidates_of(allocation, problem)
-        if not problem.keeps_budget(problem.options_of(candidates)):
+        if not problem.keeps_budget(candidates):
+            broken = {self.plan.constraints[c][0] for c in np.flatnonzero(problem.spent(candidates) > problem.limits)}
+            told = " and ".join(f"{self.budgets[i].title} <= {self.budgets[i].limit}" for i in sorted(broken))
             raise BudgetError(
-                f"the fixed allocation must keep the budget ({self.budget.kind} <= {self.budget.limit}), "
-                "but it costs more; raise the limit or lower its bits"
+                f"the fixed allocation must keep the budget ({told}), but it costs more; "
+                "raise the limit or lower its bits"
             )
         return Fixed(problem, self.generator, candidates)
 
     @property
     def quantizers(self) -> list[Quantizer]:
-        """The searched quantizers, in the order of the problem's slots."""
+        """The searched quantizers, in the order of the problem's slots and their members."""
+        return [quantizer for _, quantizer in self._searched()]
+
+    def _searched(self) -> list[tuple[int, Quantizer]]:
+        """Every searched quantizer, with the slot that sets it."""
         return [
-            quantizers_of(self.model.get_submodule(layer))[target]
-            for slot in self.plan.problem.slots
+            (s, quantizers_of(self.model.get_submodule(layer))[target])
+            for s, slot in enumerate(self.plan.problem.slots)
             for layer, target in slot.members
         ]
 
@@ -135,7 +142,7 @@ class SearchableModel(nn.Module):
             raise ConfigurationError(f"the temperature must be positive, but got {self.temperature}")
         self._settled = None
         drawn = self.sampler.draw(self.temperature)
-        for s, quantizer in enumerate(self.quantizers):
+        for s, quantizer in self._searched():
             quantizer.choose(int(drawn.candidates[s]), None if drawn.relaxed_SK is None else drawn.relaxed_SK[s])
 
     def settle(self) -> None:
@@ -146,8 +153,9 @@ class SearchableModel(nn.Module):
         )
         if self._settled is not None and torch.equal(self._settled, logits.cpu()):
             return
-        for quantizer, candidate in zip(self.quantizers, self.sampler.solve(), strict=True):
-            quantizer.choose(int(candidate))
+        candidates = self.sampler.solve()
+        for s, quantizer in self._searched():
+            quantizer.choose(int(candidates[s]))
         self._settled = logits.cpu()
 
     def quantize(self, on: bool) -> None:
@@ -167,7 +175,8 @@ class SearchableModel(nn.Module):
 
     def expected_cost(self) -> Tensor:
         """Mean over the constraints of the expected cost, in parts of the limit; differentiable."""
-        return self.sampler.expected_cost().mean()
+        cost = self.sampler.expected_cost()
+        return cost.sum() / max(1, len(cost))
 
     def allocation(self) -> Allocation:
         """The allocation that the search would end with now; it keeps the budget.
@@ -179,11 +188,13 @@ class SearchableModel(nn.Module):
         layers = describe_layers(self.model, self.conversion)
         priced = self.conversion.priced(layers)
         elements = self.conversion.inventory.float_elements
+        uses = self.plan.uses(priced)
         return Allocation(
             model=ModelIdentity(name=type(self.model).__name__, fingerprint=self.conversion.inventory.fingerprint),
-            budget=use_of(self.budget, priced, elements, self.plan.scopes),
+            budget=uses[0],
+            budgets=uses,
             layers=layers,
-            cost=cost_of(priced, elements),
+            cost=cost_of(priced, elements, self.plan.moments),
         )
 
     def freeze(self) -> nn.Module:
@@ -194,8 +205,9 @@ class SearchableModel(nn.Module):
             wrapper must not be used afterwards.
         """
         self.settle()
-        for quantizer, candidate in zip(self.quantizers, self.sampler.solve(), strict=True):
-            quantizer.fix(int(candidate))
+        candidates = self.sampler.solve()
+        for s, quantizer in self._searched():
+            quantizer.fix(int(candidates[s]))
         return self.model
 
     def get_extra_state(self) -> Tensor:

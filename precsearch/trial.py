@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save
@@ -22,7 +22,7 @@ from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model
-from precsearch.precision.budgets import BUDGETS, Budget, spend
+from precsearch.precision.budgets import Budget
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
@@ -84,12 +84,11 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     with torch.random.fork_rng(devices=[]):
         searchable = _make_searchable(experiment, data, 0)
     conversion, plan = searchable.conversion, searchable.plan
-    kind = BUDGETS[experiment.inner.budget.kind]
-    elements = conversion.inventory.float_elements
 
     def cost(bits: int) -> dict[str, float]:
-        layers = [choice.at(bits, bits) for choice in conversion.choices()]
-        return {scope: float(spend(kind, scope, layers, elements)) for scope in plan.scopes}
+        layers = [choice.at(bits, bits, bits) for choice in conversion.choices()]
+        use = plan.bound[0].use(layers)
+        return {str(target): spent for target, spent in use.by_target.items()} or {"all": cast(float, use.achieved)}
 
     return TrialPlan(
         model=experiment.model.name,

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from precsearch.precision.budgets import Budget, Footprint
-from precsearch.precision.feasible import with_feasible
+from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.planning import SEARCHED, LayerChoices, make_plan
-from precsearch.precision.problem import Slot, make_problem
+from precsearch.precision.problem import Slot
 
 BITS = [2, 3, 4, 6, 8]
 KINDS = ["layer_bits", "average_bits", "model_size", "bitops"]

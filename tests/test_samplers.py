@@ -136,7 +136,9 @@ class TestTilt:
             return
         table = PriceTable(problem).double()
         rng = np.random.default_rng(layers)
-        scores = torch.from_numpy(rng.gumbel(size=problem.candidates.shape) + 4 * rng.normal(size=problem.candidates.shape))
+        scores = torch.from_numpy(
+            rng.gumbel(size=problem.candidates.shape) + 4 * rng.normal(size=problem.candidates.shape)
+        )
         expected = table.expected_cost(table.tilt(scores, temperature)).item()
         assert expected == pytest.approx(1, abs=1e-4)
 
@@ -207,9 +209,7 @@ class TestPerturbAndMap:
         logits = torch.randn(3, 3, generator=generator(5))
         noise, count = generator(6), 4000
         perturbed = (logits + gumbel((count, 3, 3), noise)).double().numpy()
-        draws = np.stack(
-            [maximize(each, problem) for each in perturbed]
-        )
+        draws = np.stack([maximize(each, problem) for each in perturbed])
         for slot in range(3):
             seen = np.bincount(draws[:, slot], minlength=3)
             expected = torch.softmax(logits[slot].double(), 0).numpy()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from problems import BITS, any_problems, every_allocation, plans, problems, random_scores, spent_by_hand, total
 
 from precsearch.precision.exact import best_choice, solve_exactly
-from precsearch.precision.feasible import with_feasible
-from precsearch.precision.problem import Slot, make_problem
+from precsearch.precision.feasible import make_problem, with_feasible
+from precsearch.precision.problem import Slot
 from precsearch.precision.relaxation import relax, repair
 from precsearch.precision.solver import best_uniform, fill_slack, maximize
 

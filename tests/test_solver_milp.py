@@ -5,7 +5,8 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from precsearch.precision.exact import best_choice
-from precsearch.precision.problem import Floats, Problem, Slot, make_problem
+from precsearch.precision.feasible import make_problem
+from precsearch.precision.problem import Floats, Problem, Slot
 
 BITS = (2, 3, 4, 6, 8)
 

@@ -96,9 +96,7 @@ class Conversion:
 
     def _footprint(self, layer: Layer) -> Footprint:
         rows = layer.shape[0] if self.granularity == "channel" else 1
-        return Footprint(
-            layer.name, layer.numel, rows, layer.inputs, layer.macs, type=layer.type, shape=layer.shape
-        )
+        return Footprint(layer.name, layer.numel, rows, layer.inputs, layer.macs, type=layer.type, shape=layer.shape)
 
     def priced(self, layers: Sequence[LayerPrecision]) -> list[Priced]:
         """Layers with their bits, as budgets price them."""

@@ -14,8 +14,8 @@ from precsearch.errors import BudgetError
 from precsearch.precision.kinds import (
     ActivationMemory,
     AverageBits,
-    Bits,
     BitOps,
+    Bits,
     BudgetKind,
     Energy,
     Footprint,
@@ -101,8 +101,8 @@ class Budget:
             raise BudgetError(
                 f"{self.kind} binds weights and activations together; give one limit, not {dict(self.limit)}"
             )
-        limits: dict[object, float] = dict(self.limit)
-        return Fraction(str(limits[scope])) if scope in limits else None
+        value = next((value for target, value in self.limit.items() if target == scope), None)
+        return None if value is None else Fraction(str(value))
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,9 @@ class BoundBudget:
             if priced.layer.name not in self.counted:
                 continue
             tied = priced.layer.tied_to
-            if tied is not None and tied not in owners:
-                owners.add(tied)
-                priced = priced._replace(layer=replace(priced.layer, tied_to=None))
-            own.append(priced)
+            stands_for_it = tied is not None and tied not in owners
+            own.append(priced._replace(layer=replace(priced.layer, tied_to=None)) if stands_for_it else priced)
+            owners.add(tied or priced.layer.name)
         return own
 
     def spend(self, layers: Sequence[Priced], scope: Scope) -> Fraction:

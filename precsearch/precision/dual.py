@@ -135,7 +135,8 @@ def _each_alone(scores_SK: Floats, multiplier_C: Floats, problem: Problem) -> tu
     p *= price
     mean = p.sum(1)
     variance = (p * price).sum(1) - mean**2
-    return np.bincount(problem.owner, mean, count), np.bincount(problem.owner, variance, count)
+    of_constraint = np.eye(count)[problem.owner]
+    return mean @ of_constraint, variance @ of_constraint
 
 
 def _projected_newton(scores_SK: Floats, problem: Problem, least: Floats) -> Floats:

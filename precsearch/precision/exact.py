@@ -99,8 +99,11 @@ class _Search:
         self._plan(problem, dear)
 
     def _plan(self, problem: Problem, dear: Floats) -> None:
-        """The order of the slots, and after each, for each candidate of an open hub, what the rest is worth at most
-        (`ahead`, [H]) and spends at least (`least`, [C, H])."""
+        """Set the order of the slots.
+
+        With it, after each slot and for each candidate of an open hub, what the rest is worth at most (`ahead`, [H])
+        and spends at least (`least`, [C, H]).
+        """
         center = problem.center[self.slots]
         # Stars of large differences first: the small ones then have less to try.
         size = {int(s): float(np.ptp(self.cost[:, self.slots[center == s]], axis=(1, 2, 3)).max()) for s in set(center)}

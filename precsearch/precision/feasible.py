@@ -1,18 +1,53 @@
-"""One allocation that keeps every budget, or the proof that there is none; at plan time only.
+"""Knapsacks with one allocation that keeps every budget, or the proof that there is none; at plan time only.
 
 Legend: S slots, K candidates, H candidates of a slot's hub, C constraints.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from precsearch.precision.problem import Floats, Ints, Problem
+from precsearch.precision.problem import Flags, Floats, Ints, Problem, Slot
 from precsearch.precision.relaxation import repair
 
 _TIGHTER = (0.0, 1e-9, 1e-6)  # parts of the limits: integer programming keeps its constraints only nearly
+
+
+def make_problem(
+    slots: Sequence[Slot],
+    bits: Sequence[int],
+    cost: Floats,
+    limits: Sequence[float],
+    *,
+    candidates: Flags | None = None,
+    hub: Ints | None = None,
+) -> Problem:
+    """Assemble a problem; `feasible` is the cheapest of all constraints together, which keeps single ones.
+
+    Args:
+        slots: S bit-widths to choose.
+        bits: K candidate bit-widths, ascending.
+        cost: [C, S, H, K].
+        limits: [C].
+        candidates: [S, K]; all where None.
+        hub: [S]; none where None.
+    """
+    shape = (len(slots), len(bits))
+    flags = np.ones(shape, dtype=bool) if candidates is None else candidates
+    problem = Problem(
+        slots=tuple(slots),
+        bits=tuple(bits),
+        candidates=flags,
+        hub=np.full(len(slots), len(slots), dtype=np.int64) if hub is None else hub,
+        cost=np.where(flags[None, :, None, :], cost, 0.0),
+        limits=np.asarray(limits, dtype=np.float64),
+        feasible=np.zeros(len(slots), dtype=np.int64),
+    )
+    total = problem.price.sum(0) if not problem.separable else problem.cost.sum(0)
+    return replace(problem, feasible=problem.best(np.where(flags[:, None, :], -total, -np.inf)))
 
 
 def with_feasible(problem: Problem) -> Problem | None:
@@ -44,7 +79,7 @@ def _by_integer_programming(problem: Problem) -> Ints | None:
         upper = problem.limits / problem.scale - margin
         result = milp(
             spend.sum(0),
-            integrality=np.ones(len(variables)),
+            integrality=np.ones(len(variables), dtype=np.int64),
             bounds=Bounds(0, 1),
             constraints=[LinearConstraint(equal, right, right), LinearConstraint(spend, -np.inf, upper)],
         )
@@ -58,12 +93,12 @@ def _by_integer_programming(problem: Problem) -> Ints | None:
     return None
 
 
-def _possible(problem: Problem) -> Floats:
+def _possible(problem: Problem) -> Flags:
     """[S, H, K] which combinations there are: those of the hub's candidates, or ``h = 0``."""
     padded = np.vstack([problem.candidates, np.zeros((1, len(problem.bits)), dtype=bool)])
     of_hub = padded[problem.hub][:, : problem.cost.shape[2]]
     of_hub[problem.hub == len(problem.slots), 0] = True
-    possible: Floats = of_hub[:, :, None] & problem.candidates[:, None, :]
+    possible: Flags = of_hub[:, :, None] & problem.candidates[:, None, :]
     return possible
 
 

@@ -97,7 +97,7 @@ class BudgetKind(ABC):
     scale = 1
 
     def __init__(self, table: CostTable | None = None, moments: Sequence[Moment] = ()) -> None:
-        """Nothing to keep, unless a kind says so."""
+        self.table, self.moments = table, tuple(moments)
 
     @abstractmethod
     def scopes(self) -> tuple[Scope, ...]:
@@ -120,7 +120,9 @@ class BudgetKind(ABC):
         return 0
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse what is said of layers that the model does not have."""
+        """Refuse a table's rows of layers that the model does not have."""
+        if self.table is not None:
+            self.table.check_layers(names)
 
 
 class _PerTarget(BudgetKind):
@@ -194,7 +196,7 @@ class ActivationMemory(BudgetKind):
     unit = "bytes"
 
     def __init__(self, table: CostTable | None = None, moments: Sequence[Moment] = ()) -> None:
-        self.moments = tuple(moments)
+        super().__init__(table, moments)
         self._read: list[dict[str, list[int]]] = []
         for moment in self.moments:
             read: dict[str, list[int]] = defaultdict(list)
@@ -230,16 +232,13 @@ class _Tabled(_WholeModel):
     def __init__(self, table: CostTable | None = None, moments: Sequence[Moment] = ()) -> None:
         if table is None:
             raise BudgetError("a table of costs must be given; name its file in `table`")
-        self.table, self.scale = table, table.scale
+        super().__init__(table, moments)
+        self.costs, self.scale = table, table.scale
 
     def price(self, priced: Priced, scope: Scope) -> int:
         """What the table says."""
         layer = priced.layer
-        return self.table.cost(layer.name, layer.type, layer.shape, priced.weight, priced.activation)
-
-    def check(self, names: Sequence[str]) -> None:
-        """Refuse rows of layers that the model does not have."""
-        self.table.check_layers(names)
+        return self.costs.cost(layer.name, layer.type, layer.shape, priced.weight, priced.activation)
 
 
 class Latency(_Tabled):

@@ -15,10 +15,10 @@ import numpy as np
 from precsearch.allocation import BudgetUse
 from precsearch.errors import BudgetError
 from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Scope
-from precsearch.precision.feasible import with_feasible
+from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.layout import SEARCHED, Choice, LayerChoices, Layout, Searched, find_hubs, lay_out
 from precsearch.precision.pricing import Row, cost_array, price_rows
-from precsearch.precision.problem import Ints, Problem, make_problem
+from precsearch.precision.problem import Problem
 
 __all__ = ["SEARCHED", "Choice", "LayerChoices", "Plan", "Searched", "make_plan"]
 
@@ -32,12 +32,14 @@ class Plan:
         bound: the budgets, in the order given.
         loose: those that even the dearest allocation keeps.
         constraints: [C] which budget each of the problem's constraints is of, and its scope.
+        moments: what is in memory while each layer runs.
     """
 
     problem: Problem
     bound: tuple[BoundBudget, ...]
     loose: tuple[Budget, ...]
     constraints: tuple[tuple[int, Scope], ...]
+    moments: tuple[Moment, ...]
 
     def uses(self, layers: Sequence[Priced]) -> tuple[BudgetUse, ...]:
         """What an allocation spends of every budget."""
@@ -69,8 +71,9 @@ def make_plan(
         raise BudgetError("at least one budget must be given, but got none")
     layout = lay_out(choices, bits)
     names = [choice.layer.name for choice in choices]
-    seen = chain([choice.layer.name for choice in choices], [choice.layer.inputs for choice in choices])
-    bound = [BoundBudget.bind(each, names, float_elements, seen if moments is None else moments) for each in budgets]
+    if moments is None:
+        moments = chain(names, [choice.layer.inputs for choice in choices])
+    bound = [BoundBudget.bind(each, names, float_elements, moments) for each in budgets]
     rows = [row for i, each in enumerate(bound) for row in price_rows(i, each, choices, layout)]
     _check_bound(budgets, layout, rows)
     hub = find_hubs({pair for row in rows for pair in row.pairs}, layout.slots)
@@ -79,6 +82,18 @@ def make_plan(
     _check_kept(bound, rows, choices, layout, problem)
     binding = {rows[c].budget for c in np.flatnonzero(problem.binding)}
     problem, rows = _without_duplicates(problem, rows, bound)
+    found = _kept_together(problem, budgets)
+    scopes = [tuple(dict.fromkeys(row.scope for row in rows if row.budget == i)) for i in range(len(bound))]
+    return Plan(
+        problem=found,
+        bound=tuple(replace(each, scopes=own) for each, own in zip(bound, scopes, strict=True)),
+        loose=tuple(each for i, each in enumerate(budgets) if i not in binding),
+        constraints=tuple((row.budget, row.scope) for row in rows),
+        moments=tuple(moments),
+    )
+
+
+def _kept_together(problem: Problem, budgets: Sequence[Budget]) -> Problem:
     found = with_feasible(problem)
     if found is None:
         limits_told = "; ".join(f"{each.title} <= {each.limit}" for each in budgets)
@@ -86,13 +101,7 @@ def make_plan(
             "the budgets must be kept all at once; each can be kept alone, but no allocation keeps them all together: "
             f"{limits_told}; raise one of these limits, or offer fewer bits"
         )
-    scopes = [tuple(dict.fromkeys(row.scope for row in rows if row.budget == i)) for i in range(len(bound))]
-    return Plan(
-        problem=found,
-        bound=tuple(replace(each, scopes=own) for each, own in zip(bound, scopes, strict=True)),
-        loose=tuple(each for i, each in enumerate(budgets) if i not in binding),
-        constraints=tuple((row.budget, row.scope) for row in rows),
-    )
+    return found
 
 
 def chain(names: Sequence[str], inputs: Sequence[int]) -> list[Moment]:
@@ -101,9 +110,7 @@ def chain(names: Sequence[str], inputs: Sequence[int]) -> list[Moment]:
     return [Moment(name, tuple(tensors[i : i + 2])) for i, name in enumerate(names)]
 
 
-def _without_duplicates(
-    problem: Problem, rows: list[Row], bound: Sequence[BoundBudget]
-) -> tuple[Problem, list[Row]]:
+def _without_duplicates(problem: Problem, rows: list[Row], bound: Sequence[BoundBudget]) -> tuple[Problem, list[Row]]:
     """Of the moments of a budget, those that another one's limit does not imply, and at least one."""
     kept = np.ones(len(rows), dtype=bool)
     for i in range(len(bound)):
@@ -139,7 +146,9 @@ def _check_kept(
         text = _impossible(each.budget, row, spent[0], _fewest(layout) if spent[0] == spent[1] else "")
         told[row.key] = max(told.get(row.key, (spent[0], text)), (spent[0], text))
     if told:
-        raise BudgetError("; ".join(text for _, text in told.values()) + "; raise the limit to at least that, or offer fewer bits")
+        raise BudgetError(
+            "; ".join(text for _, text in told.values()) + "; raise the limit to at least that, or offer fewer bits"
+        )
 
 
 def _impossible(budget: Budget, row: Row, cheapest: Fraction, at: str) -> str:
@@ -159,6 +168,7 @@ def _check_bound(budgets: Sequence[Budget], layout: Layout, rows: Sequence[Row])
     """A target whose bits never change the cost would be searched without limit."""
     counted = {slot for row in rows for slot in row.varies}
     free = layout.candidates.sum(1) > 1
+    kinds = " and ".join(budget.kind for budget in budgets)
     for target in dict.fromkeys(target for slot in layout.slots for _, target in slot.members):
         own = [s for s, slot in enumerate(layout.slots) if free[s] and target in {t for _, t in slot.members}]
         if not own or counted.intersection(own):
@@ -170,8 +180,8 @@ def _check_bound(budgets: Sequence[Budget], layout: Layout, rows: Sequence[Row])
                     f"{target!r}; add it, or take {target!r} out of the targets"
                 )
         raise BudgetError(
-            f"every searched target must be bound by the budget, but {' and '.join(b.kind for b in budgets)} does not "
-            f"count the bits of the {target}s; take {target!r} out of the targets, pin it, or use average_bits or bitops"
+            f"every searched target must be bound by the budget, but {kinds} does not count the bits of the {target}s; "
+            f"take {target!r} out of the targets, pin it, or use average_bits or bitops"
         )
 
 

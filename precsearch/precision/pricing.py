@@ -99,9 +99,7 @@ def price_rows(index: int, bound: BoundBudget, choices: Sequence[LayerChoices], 
     return rows
 
 
-def _add_layer(
-    row: Row, bound: BoundBudget, scope: Scope, choice: LayerChoices, layer: Any, layout: Layout
-) -> int:
+def _add_layer(row: Row, bound: BoundBudget, scope: Scope, choice: LayerChoices, layer: Any, layout: Layout) -> int:
     """Add what a layer spends to the row -> what it spends whatever is chosen."""
     targets = [t for t in bound.kind.targets(scope) if isinstance(choice.choice(t), Searched)]
     slots = list(dict.fromkeys(layout.slot_of[choice.layer.name, target] for target in targets))

@@ -8,7 +8,6 @@ Legend: S slots, K candidates, H candidates of a slot's hub (K, or 1 where no sl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -61,7 +60,8 @@ class Problem:
     def leaves(self) -> Ints:
         """[L] the slots that have a hub, hub by hub."""
         leaves = np.flatnonzero(self.hub < len(self.slots)).astype(np.int64)
-        return leaves[np.argsort(self.hub[leaves], kind="stable")]
+        by_hub: Ints = leaves[np.argsort(self.hub[leaves], kind="stable")]
+        return by_hub
 
     @cached_property
     def _hubs(self) -> tuple[Ints, Ints, Ints]:
@@ -73,8 +73,7 @@ class Problem:
     def to_hubs(self, into: Floats, of_leaves: Floats, axis: int = 0) -> None:
         """Add what the leaves have, [..., L, ...], to what their hubs have, [..., S, ...], in place."""
         _, hubs, begin = self._hubs
-        place = (slice(None),) * axis
-        into[(*place, hubs)] += np.add.reduceat(of_leaves, begin, axis=axis)
+        into.swapaxes(0, axis)[hubs] += np.add.reduceat(of_leaves, begin, axis=axis).swapaxes(0, axis)
 
     @cached_property
     def center(self) -> Ints:
@@ -117,7 +116,8 @@ class Problem:
     @cached_property
     def owner(self) -> Ints:
         """[S] the constraint that the slot's star spends of, where the problem is separable."""
-        return self.spends.argmax(0)
+        owner: Ints = self.spends.argmax(0).astype(np.int64)
+        return owner
 
     def best(self, value_SHK: Floats) -> Ints:
         """[S] candidates of highest total value, star by star; -inf marks what is no candidate.
@@ -143,12 +143,8 @@ class Problem:
     @cached_property
     def lowest(self) -> Ints:
         """[S] the fewest bits of every slot."""
-        return self.candidates.argmax(1).astype(np.int64)
-
-    @cached_property
-    def highest(self) -> Ints:
-        """[S] the most bits of every slot."""
-        return (len(self.bits) - 1 - self.candidates[:, ::-1].argmax(1)).astype(np.int64)
+        lowest: Ints = self.candidates.argmax(1).astype(np.int64)
+        return lowest
 
     @cached_property
     def start(self) -> Ints:
@@ -187,10 +183,10 @@ class Problem:
     @cached_property
     def spends(self) -> Flags:
         """[C, S] whether the slot's star spends of the constraint."""
-        own = self.cost.any((2, 3))
-        star = np.zeros_like(own)
-        np.logical_or.at(star, (slice(None), self.center), own)
-        return star[:, self.center]
+        own: Flags = np.asarray(self.cost.any((2, 3)))
+        star = (own[:, :, None] & (self.center[:, None] == self._each)).any(1)
+        spends: Flags = star[:, self.center]
+        return spends
 
     @cached_property
     def group(self) -> Ints:
@@ -217,8 +213,8 @@ class Problem:
 
     def fitting(self, chosen: Ints, extra: Floats) -> Flags:
         """[S, K] whether the move keeps every limit."""
-        fits: Flags = (extra <= (self.limits - self.spent(chosen))[:, None, None]).all(0)
-        return fits & self.candidates
+        fits: Flags = self.candidates & np.all(extra <= (self.limits - self.spent(chosen))[:, None, None], axis=0)
+        return fits
 
     def raised(self, chosen: Ints) -> tuple[Ints, Flags]:
         """The least that gives one slot more bits.
@@ -230,39 +226,5 @@ class Problem:
             [S] the slot's next candidate that fits, and [S] whether there is one.
         """
         higher = np.arange(len(self.bits)) > chosen[:, None]
-        more = higher & self.tight.fitting(chosen, self.tight.extra(chosen))
-        return more.argmax(1).astype(np.int64), more.any(1)
-
-
-def make_problem(
-    slots: Sequence[Slot],
-    bits: Sequence[int],
-    cost: Floats,
-    limits: Sequence[float],
-    *,
-    candidates: Flags | None = None,
-    hub: Ints | None = None,
-) -> Problem:
-    """Assemble a problem; `feasible` is the cheapest of all constraints together, which keeps single ones.
-
-    Args:
-        slots: S bit-widths to choose.
-        bits: K candidate bit-widths, ascending.
-        cost: [C, S, H, K].
-        limits: [C].
-        candidates: [S, K]; all where None.
-        hub: [S]; none where None.
-    """
-    shape = (len(slots), len(bits))
-    flags = np.ones(shape, dtype=bool) if candidates is None else candidates
-    problem = Problem(
-        slots=tuple(slots),
-        bits=tuple(bits),
-        candidates=flags,
-        hub=np.full(len(slots), len(slots), dtype=np.int64) if hub is None else hub,
-        cost=np.where(flags[None, :, None, :], cost, 0.0),
-        limits=np.asarray(limits, dtype=np.float64),
-        feasible=np.zeros(len(slots), dtype=np.int64),
-    )
-    total = problem.price.sum(0) if not problem.separable else problem.cost.sum(0)
-    return replace(problem, feasible=problem.best(np.where(flags[:, None, :], -total, -np.inf)))
+        more: Flags = higher & self.tight.fitting(chosen, self.tight.extra(chosen))
+        return more.argmax(1).astype(np.int64), np.asarray(more.any(1))

@@ -182,7 +182,9 @@ def read_table(path: str | Path) -> CostTable:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read the table of costs {path}: {reason}; give the path of a CSV or JSON file") from None
+        raise DataError(
+            f"cannot read the table of costs {path}: {reason}; give the path of a CSV or JSON file"
+        ) from None
     raw = _json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text)
     rows = tuple((where, _parsed(where, entry)) for where, entry in raw)
     if not rows:
