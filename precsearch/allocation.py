@@ -18,6 +18,7 @@ from precsearch.files import write_text
 FORMAT: Final = "precsearch-allocation"
 VERSION: Final = 1
 FLOAT_BITS: Final = 32
+TABLED: Final = ("latency", "energy")  # budget kinds whose costs the user measured
 _LATER: Final = ("budgets", "name", "layers", "tied_to", "activation_memory")
 
 Target = Literal["weight", "activation", "gradient"]
@@ -99,6 +100,26 @@ class BudgetUse(_Frozen):
     by_target: dict[Target, float] = {}
     name: str | None = None
     layers: tuple[str, ...] | None = None
+
+
+class BudgetPlan(_Frozen):
+    """What one budget allows.
+
+    Attributes:
+        name: of a further budget; None for `inner.budget`.
+        kind: budget kind.
+        limit: what it allows.
+        cheapest: cost of all at the fewest bits, by target where the kind binds each on its own (else ``all``).
+        dearest: the same at the most bits.
+        loose: whether no allocation can break it.
+    """
+
+    name: str | None
+    kind: str
+    limit: float | dict[Target, float]
+    cheapest: dict[str, float]
+    dearest: dict[str, float]
+    loose: bool
 
 
 class Cost(_Frozen):

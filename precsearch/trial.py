@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -19,7 +19,7 @@ from precsearch.data import load_data
 from precsearch.data.dataset import Batches, DataSet
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
-from precsearch.experiment import Experiment
+from precsearch.experiment import BudgetSettings, Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model
 from precsearch.precision.budgets import Budget
@@ -85,20 +85,12 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
         searchable = _make_searchable(experiment, data, 0)
     conversion, plan = searchable.conversion, searchable.plan
 
-    def cost(bits: int) -> dict[str, float]:
-        layers = [choice.at(bits, bits, bits) for choice in conversion.choices()]
-        use = plan.bound[0].use(layers)
-        return {str(target): spent for target, spent in use.by_target.items()} or {"all": cast(float, use.achieved)}
-
     return TrialPlan(
         model=experiment.model.name,
         parameters=sum(p.numel() for p in searchable.model.parameters()),
         layers=searchable.allocation().layers,
         left_float=conversion.inventory.left_float,
-        kind=experiment.inner.budget.kind,
-        limit=experiment.inner.budget.limit,
-        cheapest=cost(conversion.bits[0]),
-        dearest=cost(conversion.bits[-1]),
+        budgets=plan.describe(conversion.choices()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
 
@@ -205,7 +197,7 @@ class _Training:
         state = load_checkpoint(folder)
         check_continues(state.get("experiment"), self.experiment)
         if state["allocation"] is not None:
-            self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner.budget)
+            self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner)
             model = build_model(self.experiment.model, self.data.input_shape, self.data.classes)
             apply_allocation(model, self.allocation)
             self.stage = FinetuneStage(model, self.inner, self.batches)
@@ -231,9 +223,10 @@ def _threads(count: int | None) -> Iterator[None]:
 def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
     inner = experiment.inner
     allocation = inner.allocation
+    budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]
     return SearchableModel(
         build_model(experiment.model, data.input_shape, data.classes),
-        Budget(inner.budget.kind, inner.budget.limit),
+        [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
         data.train.inputs[:_EXAMPLE],
         bits=inner.bits,
         targets=inner.targets,

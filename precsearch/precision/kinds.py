@@ -227,7 +227,7 @@ class ActivationMemory(BudgetKind):
 
 class _Tabled(_WholeModel):
     takes_table = True
-    unit = "in the table's unit"
+    unit = "of the table's unit"
 
     def __init__(self, table: CostTable | None = None, moments: Sequence[Moment] = ()) -> None:
         if table is None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from precsearch.allocation import BudgetUse
+from precsearch.allocation import BudgetPlan, BudgetUse
 from precsearch.errors import BudgetError
 from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Scope
 from precsearch.precision.feasible import make_problem, with_feasible
@@ -33,6 +33,7 @@ class Plan:
         loose: those that even the dearest allocation keeps.
         constraints: [C] which budget each of the problem's constraints is of, and its scope.
         moments: what is in memory while each layer runs.
+        layout: the slots, and the layers that they set.
     """
 
     problem: Problem
@@ -40,10 +41,33 @@ class Plan:
     loose: tuple[Budget, ...]
     constraints: tuple[tuple[int, Scope], ...]
     moments: tuple[Moment, ...]
+    layout: Layout
 
     def uses(self, layers: Sequence[Priced]) -> tuple[BudgetUse, ...]:
         """What an allocation spends of every budget."""
         return tuple(bound.use(layers) for bound in self.bound)
+
+    def describe(self, choices: Sequence[LayerChoices]) -> tuple[BudgetPlan, ...]:
+        """What each budget allows, and what the fewest and the most bits of all layers would cost."""
+        count, own = len(self.layout.bits), self.layout.candidates
+        fewest, most = own.argmax(1), count - 1 - own[:, ::-1].argmax(1)
+        ends = [self.uses(self.layout.price_at(choices, chosen)) for chosen in (fewest, most)]
+        return tuple(
+            BudgetPlan(
+                name=bound.budget.name,
+                kind=bound.budget.kind,
+                limit=cheapest.limit,
+                cheapest=_by_scope(cheapest),
+                dearest=_by_scope(dearest),
+                loose=bound.budget in self.loose,
+            )
+            for bound, cheapest, dearest in zip(self.bound, *ends, strict=True)
+        )
+
+
+def _by_scope(use: BudgetUse) -> dict[str, float]:
+    by_target = {str(target): spent for target, spent in use.by_target.items()}
+    return by_target or ({} if isinstance(use.achieved, dict) else {"all": use.achieved})
 
 
 def make_plan(
@@ -90,6 +114,7 @@ def make_plan(
         loose=tuple(each for i, each in enumerate(budgets) if i not in binding),
         constraints=tuple((row.budget, row.scope) for row in rows),
         moments=tuple(moments),
+        layout=layout,
     )
 
 
