@@ -250,10 +250,12 @@ def _registered(key: str, said: dict[str, str | None]) -> str:
     return "\n".join([f"| `{key}` | what it is |", "| --- | --- |", *rows]) + "\n"
 
 
-def _in_units(kind: BudgetKind) -> str:
-    bound = "each target on its own" if len(kind.scopes()) > 1 else "weights and activations together"
-    said = inspect.cleandoc(type(kind).__doc__ or "").partition("\n\n")[0]
-    return f"{said} In {kind.unit}; holds for {bound}."
+def _in_units(kind: type[BudgetKind]) -> str:
+    bound = "each target on its own" if kind.unit == "bits" else "weights and activations together"
+    said = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+    return (
+        f"{said} {kind.unit[:1].upper() + kind.unit[1:] if kind.takes_table else 'In ' + kind.unit}; holds for {bound}."
+    )
 
 
 def _builder(name: str, builder: Callable[..., Any]) -> str:

@@ -18,6 +18,8 @@ from precsearch.files import write_text
 FORMAT: Final = "precsearch-allocation"
 VERSION: Final = 1
 FLOAT_BITS: Final = 32
+TABLED: Final = ("latency", "energy")  # budget kinds whose costs the user measured
+_LATER: Final = ("budgets", "name", "layers", "tied_to", "activation_memory")
 
 Target = Literal["weight", "activation", "gradient"]
 
@@ -54,6 +56,7 @@ class LayerPrecision(_Frozen):
         inputs: elements of the layer's input for one sample.
         macs: multiply-accumulates for one sample.
         group: name shared by layers that must have the same bits, or None.
+        tied_to: the layer whose weight this layer uses, or None; the weight is counted there.
         targets: target -> precision; a target that is absent was neither searched nor pinned.
     """
 
@@ -63,6 +66,7 @@ class LayerPrecision(_Frozen):
     inputs: int = Field(ge=0)
     macs: int = Field(ge=0)
     group: str | None = None
+    tied_to: str | None = None
     targets: dict[Target, TargetPrecision]
 
     def bits(self, target: Target = "weight") -> int | None:
@@ -79,19 +83,43 @@ class ModelIdentity(_Frozen):
 
 
 class BudgetUse(_Frozen):
-    """The budget an allocation was made under, and what it spends of it.
+    """A budget that an allocation was made under, and what it spends of it.
 
     Attributes:
         kind: budget kind, such as ``average_bits``.
         limit: what may be spent, in the kind's unit; one number, or one for each target.
         achieved: what is spent, in the shape of `limit`; where one number binds several targets, the largest.
         by_target: what each target spends, for the kinds that bind each target on its own.
+        name: of the budget, where it has one.
+        layers: names or patterns of the layers that it counts; all where None.
     """
 
     kind: str
     limit: float | dict[Target, float]
     achieved: float | dict[Target, float]
     by_target: dict[Target, float] = {}
+    name: str | None = None
+    layers: tuple[str, ...] | None = None
+
+
+class BudgetPlan(_Frozen):
+    """What one budget allows.
+
+    Attributes:
+        name: of a further budget; None for `inner.budget`.
+        kind: budget kind.
+        limit: what it allows.
+        cheapest: cost of all at the fewest bits, by target where the kind binds each on its own (else ``all``).
+        dearest: the same at the most bits.
+        loose: whether no allocation can break it.
+    """
+
+    name: str | None
+    kind: str
+    limit: float | dict[Target, float]
+    cheapest: dict[str, float]
+    dearest: dict[str, float]
+    loose: bool
 
 
 class Cost(_Frozen):
@@ -101,11 +129,13 @@ class Cost(_Frozen):
         average_bits: target -> mean bits over the elements that are quantized.
         model_size: bytes of packed weights, scales and float parameters.
         bitops: MACs x weight bits x activation bits for one sample, 32 bits where float.
+        activation_memory: bytes of the activations in memory at once, one sample; None where it is not known.
     """
 
     average_bits: dict[Target, float]
     model_size: int
     bitops: int
+    activation_memory: int | None = None
 
 
 class Allocation(_Frozen):
@@ -115,7 +145,8 @@ class Allocation(_Frozen):
         format: always ``precsearch-allocation``.
         version: of the JSON format.
         model: which network it is for.
-        budget: the budget it was made under, or None.
+        budget: the budget it was made under, the first of several, or None.
+        budgets: every budget it was made under.
         layers: in the order of the model's modules.
         cost: what the network costs under it.
         metrics: measured with it, such as ``validation_accuracy``.
@@ -126,6 +157,7 @@ class Allocation(_Frozen):
     version: Literal[1] = VERSION
     model: ModelIdentity
     budget: BudgetUse | None = None
+    budgets: tuple[BudgetUse, ...] = ()
     layers: tuple[LayerPrecision, ...]
     cost: Cost
     metrics: dict[str, float] = {}
@@ -141,7 +173,7 @@ class Allocation(_Frozen):
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The allocation as JSON text; written to `path` as well where one is given."""
-        text = json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+        text = json.dumps(_without_unsaid(self.model_dump(mode="json")), indent=2) + "\n"
         if path is not None:
             write_text(Path(path), text)
         return text
@@ -171,6 +203,13 @@ class Allocation(_Frozen):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
             raise AllocationError(f"{where}: {place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _without_unsaid(data: Any) -> Any:
+    """Without the keys that came to format 1 later, where they say nothing."""
+    if isinstance(data, dict):
+        return {key: _without_unsaid(value) for key, value in data.items() if value or key not in _LATER}
+    return [_without_unsaid(entry) for entry in data] if isinstance(data, list) else data
 
 
 def _text_of(source: str | Path) -> tuple[str, str]:

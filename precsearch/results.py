@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from precsearch.allocation import Allocation, LayerPrecision, Target
+from precsearch.allocation import Allocation, BudgetPlan, LayerPrecision
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
 
@@ -27,6 +27,9 @@ SELECTABLE_METRICS = (
     "average_bits_activation",
     "model_size",
     "bitops",
+    "activation_memory",
+    "latency",
+    "energy",
 )
 
 
@@ -44,7 +47,8 @@ class Progress(_Frozen):
         steps: epochs the whole trial takes.
         metrics: ``train_loss``, ``validation_loss``, ``validation_accuracy`` (0 to 1); what the most likely
             allocation now costs: ``average_bits``, ``average_bits_weight``, ``average_bits_activation``,
-            ``model_size`` (bytes), ``bitops``; until it is settled ``entropy`` (nats a choice), ``temperature``.
+            ``model_size`` (bytes), ``bitops``, ``activation_memory`` (bytes) and, under budgets of those kinds,
+            ``latency`` and ``energy``; until it is settled ``entropy`` (nats a choice), ``temperature``.
         bits: layer -> target -> bit-width of the most likely allocation now.
     """
 
@@ -95,10 +99,7 @@ class TrialPlan(_Frozen):
         parameters: its trainable parameters, logits not counted.
         layers: searched and pinned layers, at the cheapest allocation.
         left_float: layer -> reason why it is not quantized.
-        kind: budget kind.
-        limit: what the budget allows.
-        cheapest: cost of the cheapest allocation, by target where the kind binds each on its own (else ``all``).
-        dearest: the same of the dearest allocation.
+        budgets: what each budget allows, `inner.budget` first.
         images: split -> number of images.
     """
 
@@ -106,10 +107,7 @@ class TrialPlan(_Frozen):
     parameters: int
     layers: tuple[LayerPrecision, ...]
     left_float: dict[str, str]
-    kind: str
-    limit: float | dict[Target, float]
-    cheapest: dict[str, float]
-    dearest: dict[str, float]
+    budgets: tuple[BudgetPlan, ...]
     images: dict[str, int]
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from precsearch.conversion import (
 from precsearch.conversion.dials import Dials
 from precsearch.errors import BudgetError, ConfigurationError, PrecsearchWarning
 from precsearch.layers import Example, take_inventory
-from precsearch.precision.budgets import Budget, cost_of, use_of
+from precsearch.precision.budgets import Budget, cost_of
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
@@ -40,7 +41,7 @@ class SearchableModel(nn.Module):
 
     Args:
         model: any module whose forward multiplies, convolves or looks up weights; converted in place.
-        budget: what every allocation keeps.
+        budget: what every allocation keeps: one budget, or several, each of which holds on every draw.
         example_input: a batch as the model takes it: a tensor [B, ...], a tuple of the forward's arguments, or a
             mapping of them by name; run once, without gradients.
         bits: candidate bit-widths, ascending, 1 to 16.
@@ -74,7 +75,7 @@ class SearchableModel(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        budget: Budget,
+        budget: Budget | Sequence[Budget],
         example_input: Example,
         *,
         bits: Sequence[int] = (2, 3, 4, 6, 8),
@@ -100,11 +101,17 @@ class SearchableModel(nn.Module):
             )
         refuse_converted(model)
         inventory = take_inventory(model, example_input)
-        self.budget = budget
+        self.budgets = (budget,) if isinstance(budget, Budget) else tuple(budget)
         self.temperature = temperature
         wishes = Wishes(bits, targets, pin or {}, candidates or {}, groups or {}, share)
         self.conversion = Conversion.make(inventory, wishes, Grids(quantizer, scale, granularity), allocation)
-        self.plan = make_plan(budget, self.conversion.choices(), self.conversion.bits, inventory.float_elements)
+        self.plan = make_plan(
+            self.budgets,
+            self.conversion.choices(),
+            self.conversion.bits,
+            inventory.float_elements,
+            inventory.moments,
+        )
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
@@ -120,10 +127,12 @@ class SearchableModel(nn.Module):
         if allocation is None:
             return SAMPLERS[name](problem, self.generator)
         candidates = self.conversion.candidates_of(allocation, problem)
-        if not problem.keeps_budget(problem.options_of(candidates)):
+        if not problem.keeps_budget(candidates):
+            broken = {self.plan.constraints[c][0] for c in np.flatnonzero(problem.spent(candidates) > problem.limits)}
+            told = " and ".join(f"{self.budgets[i].title} <= {self.budgets[i].limit}" for i in sorted(broken))
             raise BudgetError(
-                f"the fixed allocation must keep the budget ({self.budget.kind} <= {self.budget.limit}), "
-                "but it costs more; raise the limit or lower its bits"
+                f"the fixed allocation must keep the budget ({told}), but it costs more; "
+                "raise the limit or lower its bits"
             )
         return Fixed(problem, self.generator, candidates)
 
@@ -196,7 +205,8 @@ class SearchableModel(nn.Module):
 
     def expected_cost(self) -> Tensor:
         """Mean over the constraints of the expected cost, in parts of the limit; differentiable."""
-        return self.sampler.expected_cost().mean()
+        cost = self.sampler.expected_cost()
+        return cost.sum() / max(1, len(cost))
 
     def allocation(self) -> Allocation:
         """The allocation that the search would end with now; it keeps the budget.
@@ -208,11 +218,13 @@ class SearchableModel(nn.Module):
         layers = describe_layers(self.model, self.conversion)
         priced = self.conversion.priced(layers)
         elements = self.conversion.inventory.float_elements
+        uses = self.plan.uses(priced)
         return Allocation(
             model=ModelIdentity(name=type(self.model).__name__, fingerprint=self.conversion.inventory.fingerprint),
-            budget=use_of(self.budget, priced, elements, self.plan.scopes),
+            budget=uses[0],
+            budgets=uses,
             layers=layers,
-            cost=cost_of(priced, elements),
+            cost=cost_of(priced, elements, self.plan.moments),
         )
 
     def freeze(self) -> nn.Module:

@@ -19,10 +19,10 @@ from precsearch.data import load_data
 from precsearch.data.dataset import Batches, DataSet
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
-from precsearch.experiment import Experiment
+from precsearch.experiment import BudgetSettings, Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model, weights_used
-from precsearch.precision.budgets import BUDGETS, Budget, spend
+from precsearch.precision.budgets import Budget
 from precsearch.results import Progress, Session, TrialPlan, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
@@ -84,22 +84,13 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     with torch.random.fork_rng(devices=[]):
         searchable = _make_searchable(experiment, data, 0)
     conversion, plan = searchable.conversion, searchable.plan
-    kind = BUDGETS[experiment.inner.budget.kind]
-    elements = conversion.inventory.float_elements
-
-    def cost(bits: int) -> dict[str, float]:
-        layers = [choice.at(bits, bits) for choice in conversion.choices()]
-        return {scope: float(spend(kind, scope, layers, elements)) for scope in plan.scopes}
 
     return TrialPlan(
         model=experiment.model.name,
         parameters=sum(p.numel() for p in searchable.model.parameters()),
         layers=searchable.allocation().layers,
         left_float=conversion.inventory.left_float,
-        kind=experiment.inner.budget.kind,
-        limit=experiment.inner.budget.limit,
-        cheapest=cost(conversion.bits[0]),
-        dearest=cost(conversion.bits[-1]),
+        budgets=plan.describe(conversion.choices()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
 
@@ -206,7 +197,7 @@ class _Training:
         state = load_checkpoint(folder)
         check_continues(state.get("experiment"), self.experiment)
         if state["allocation"] is not None:
-            self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner.budget)
+            self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner)
             model = build_model(self.experiment.model, self.data.input_shape, self.data.classes)
             apply_allocation(model, self.allocation)
             self.stage = FinetuneStage(model, self.inner, self.batches)
@@ -232,9 +223,10 @@ def _threads(count: int | None) -> Iterator[None]:
 def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
     inner = experiment.inner
     allocation = inner.allocation
+    budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]
     return SearchableModel(
         build_model(experiment.model, data.input_shape, data.classes),
-        Budget(inner.budget.kind, inner.budget.limit),
+        [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
         data.train.inputs[:_EXAMPLE],
         bits=inner.bits,
         targets=inner.targets,

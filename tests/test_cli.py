@@ -11,7 +11,7 @@ import pytest
 from made_runs import FAILED, TRIALS, listing, make_run, record
 from typer.main import get_command
 
-from precsearch.allocation import Allocation
+from precsearch.allocation import Allocation, BudgetPlan
 from precsearch.cli import app, main
 from precsearch.errors import DataError
 from precsearch.results import RunDirectory, TrialPlan, TrialRecord
@@ -276,8 +276,13 @@ def test_resume_takes_more_trials(call: Any, made: RunDirectory, monkeypatch: py
 def test_dry_run_prints_the_plan_and_writes_nothing(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = TrialPlan(
         model="mlp", parameters=4321, layers=TRIALS[0][1].layers, left_float={"norm": "no such layer"},
-        kind="average_bits", limit=3.0, cheapest={"weight": 2.0, "activation": 2.0},
-        dearest={"weight": 8.0, "activation": 8.0}, images={"train": 1000, "validation": 200, "test": 300},
+        images={"train": 1000, "validation": 200, "test": 300},
+        budgets=[
+            BudgetPlan(name=None, kind="average_bits", limit=3.0, cheapest={"weight": 2.0}, dearest={"weight": 8.0},
+                       loose=False),
+            BudgetPlan(name="flash", kind="model_size", limit=123456.0, cheapest={"all": 9e4}, dearest={"all": 1e5},
+                       loose=True),
+        ],
     )  # fmt: skip
     fake_module(monkeypatch, "precsearch.trial", inspect_trial=lambda experiment: plan)
     monkeypatch.chdir(tmp_path)
@@ -290,6 +295,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(call: Any, tmp_path: Path, m
         "pinned to 8",
         "no such layer",
         "8.00",
+        "Budget flash",
+        "123 kB (never reached)",
         "norm",
     ):
         assert text in out

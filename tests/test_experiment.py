@@ -214,3 +214,38 @@ def test_fingerprint_does_not_depend_on_how_the_file_is_written() -> None:
     one = load_experiment_text("model: {b: 1, a: 2}\ninner: {budget: {limit: 3}}\nname: n")
     two = load_experiment_text("name: n # same\ninner: {budget: {limit: 3.0}}\nmodel: {a: 2, b: 1}\nstudy: {}")
     assert fingerprint(one) == fingerprint(two)
+
+
+FURTHER = """
+inner:
+  budgets:
+    flash: {kind: model_size, limit: 1e5}
+    head: {kind: average_bits, limit: {weight: 3}, layers: ["fc*"]}
+space:
+  inner.budgets.flash.limit: {type: float, low: 1e4, high: 1e5}
+"""
+
+
+def test_further_budgets_have_names_that_paths_lead_to() -> None:
+    experiment = load_experiment_text(FURTHER, overrides=["inner.budgets.head.limit.weight=2.5"])
+    assert experiment.inner.budgets["head"].limit == {"weight": 2.5}
+    assert experiment.inner.budgets["head"].layers == ("fc*",)
+    changed = apply_point(experiment, {"inner.budgets.flash.limit": 2e4})
+    assert changed.inner.budgets["flash"].limit == 2e4
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (FURTHER.replace("flash.limit", "flash.limt"), r"did you mean 'inner\.budgets\.flash\.limit'"),
+        (FURTHER.replace("inner.budgets.flash.limit", "inner.budgets.flush.limit"), "kind"),
+        (FURTHER.replace("kind: model_size, ", ""), "inner.budgets.flash"),
+        (FURTHER.replace("model_size", "latency"), "`table` goes with"),
+        (FURTHER.replace("flash: {", "a.b: {"), "names without dots"),
+        (FURTHER.replace("kind: average_bits", "kind: avrage_bits"), "did you mean 'average_bits'"),
+        ("study: {objectives: [{metric: latency, direction: minimize}]}", "no budget has its table"),
+    ],
+)
+def test_further_budgets_that_are_wrong(text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load_experiment_text(text)

@@ -22,16 +22,16 @@ def inspect(*lines: str, budget: str = "{kind: average_bits, limit: 3}") -> Tria
 
 def test_a_searched_limit_is_judged_by_its_range_not_by_the_value_it_replaces() -> None:
     plan = inspect("inner.budget.limit: {type: float, low: 1e5, high: 1e6}", budget="{kind: bitops, limit: 3}")
-    assert plan.limit == 1e5
+    assert plan.budgets[0].limit == 1e5
     plan = inspect("inner.budget.limit: {type: categorical, choices: [4.0, 2.5]}")
-    assert plan.limit == 2.5
+    assert plan.budgets[0].limit == 2.5
 
 
 def test_the_lowest_limit_of_each_target_counts() -> None:
     searched = "inner.budget.limit.{}: {{type: float, low: {}, high: 8}}"
     both = "{kind: average_bits, limit: {weight: 3, activation: 3}}"
     plan = inspect(searched.format("weight", 2), searched.format("activation", 2.5), budget=both)
-    assert plan.limit == {"weight": 2.0, "activation": 2.5}
+    assert plan.budgets[0].limit == {"weight": 2.0, "activation": 2.5}
     with pytest.raises(BudgetError, match=r"limit\.activation=1\.0.*of the activations .* at 1 bits.*costs 2"):
         inspect(searched.format("weight", 2), searched.format("activation", 1), budget=both)
 

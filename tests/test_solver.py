@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import BITS, every_allocation, plans, problems, random_scores, total
+from problems import BITS, any_problems, every_allocation, plans, problems, random_scores, spent_by_hand, total
 
-from precsearch.precision.problem import Slot, make_problem
-from precsearch.precision.solver import best_options, best_uniform, fill_slack, maximize, solve_exactly
+from precsearch.precision.exact import best_choice, solve_exactly
+from precsearch.precision.feasible import make_problem, with_feasible
+from precsearch.precision.problem import Slot
+from precsearch.precision.relaxation import relax, repair
+from precsearch.precision.solver import best_uniform, fill_slack, maximize
 
 quick = settings(max_examples=100, deadline=None)
 seeds = st.integers(0, 2**30)
@@ -16,9 +19,7 @@ sizes = st.sampled_from([1e-3, 1.0, 50.0])
 
 def single_slots(costs, limit, bits=(2, 4, 8)):
     slots = [Slot(((f"layer{u}", "weight"),)) for u in range(len(costs))]
-    return make_problem(
-        slots, bits[: len(costs[0])], [((u,), np.array(c, float), 0) for u, c in enumerate(costs)], [limit]
-    )
+    return make_problem(slots, bits[: len(costs[0])], np.array(costs, float)[None, :, None, :], [limit])
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 50.0])
@@ -26,9 +27,10 @@ class TestExact:
     @given(problems(), seeds)
     @quick
     def test_optimal(self, size, problem, seed):
+        """Coupled budgets, stars and own candidates as well."""
         scores = random_scores(problem, seed, size)
         best = total(scores, every_allocation(problem)).max()
-        exact = best_options(scores, problem)
+        exact = best_choice(scores, problem)
         assert problem.keeps_budget(exact)
         assert total(scores, exact) == pytest.approx(best, rel=1e-9, abs=1e-9 * size)
 
@@ -42,7 +44,7 @@ class TestExact:
         found = solve_exactly(scores, problem)
         assert problem.keeps_budget(found)
         # Filling the slack may only cost score once the best allocation leaves room.
-        exact = best_options(scores, problem)
+        exact = best_choice(scores, problem)
         assert total(scores, exact) == pytest.approx(best, rel=1e-9, abs=1e-9 * size)
 
 
@@ -70,48 +72,48 @@ class TestManyLayers:
             for c, s in zip(cost[cost <= limit], score[cost <= limit], strict=True):
                 new[c:] = np.maximum(new[c:], table[: limit + 1 - c] + s)
             table = new
-        found = best_options(scores, problem)
+        found = best_choice(scores, problem)
         assert problem.keeps_budget(found)
         assert total(scores, found) == pytest.approx(table.max(), rel=1e-8, abs=1e-8)
 
 
 class TestEveryResult:
-    @given(problems(most_units=6), seeds, sizes)
-    @quick
-    def test_keeps_the_budget_and_leaves_no_room(self, problem, seed, size):
+    @given(problems(most_slots=6), seeds, sizes)
+    @settings(max_examples=250, deadline=None)
+    def test_keeps_the_budgets_and_leaves_no_room(self, problem, seed, size):
         scores = random_scores(problem, seed, size)
         exact = solve_exactly(scores, problem)
         filled = fill_slack(maximize(scores, problem), scores, problem)
-        for options in (exact, filled):
-            assert problem.valid[np.arange(problem.units), options].all()
-            assert (problem.spent(options) <= problem.limits).all()
-            raised, fits = problem.raised(options)
-            assert not fits.any()
-            for slot, unit in enumerate(problem.unit_of):  # `raised` itself by hand
-                candidates = problem.slot_candidates(options)
-                candidates[slot] += 1
-                if candidates[slot] < len(problem.bits):
-                    assert not problem.keeps_budget(problem.options_of(candidates))
-                    assert raised[slot] == problem.options_of(candidates)[unit]
+        for chosen in (exact, filled):
+            assert problem.candidates[np.arange(len(chosen)), chosen].all()
+            assert (spent_by_hand(problem, chosen) <= problem.limits).all()
+            assert not problem.raised(chosen)[1].any()
+            for slot, k in np.argwhere(problem.candidates):
+                if k > chosen[slot]:
+                    more = chosen.copy()
+                    more[slot] = k
+                    assert not problem.keeps_budget(more)
 
-    @given(problems(most_units=6), seeds, sizes)
+    @given(problems(most_slots=6, monotone=True), seeds, sizes)
     @quick
     def test_maximize_is_no_worse_than_the_cheapest(self, problem, seed, size):
         scores = random_scores(problem, seed, size)
-        options = maximize(scores, problem)
-        assert problem.keeps_budget(options)
-        assert total(scores, options) >= total(scores, problem.cheapest()) - 1e-9 * size
+        chosen = maximize(scores, problem)
+        assert problem.keeps_budget(chosen)
+        if problem.tight.separable:
+            assert total(scores, chosen) >= total(scores, problem.feasible) - 1e-9 * size
 
     @given(problems(), seeds)
     @settings(max_examples=150, deadline=None)
-    def test_maximize_comes_within_one_unit_of_the_best(self, problem, seed):
-        """The bisection's gap is at most one unit's (the bound of the Lagrangian for a knapsack), per constraint."""
+    def test_maximize_comes_within_one_star_of_the_best(self, problem, seed):
+        """The bisection's gap is at most one star's (the bound of the Lagrangian for a knapsack), per constraint."""
         scores = random_scores(problem, seed)
         found = total(scores, maximize(scores, problem))
         best = total(scores, every_allocation(problem)).max()
-        finite = np.where(problem.valid, scores, np.nan)
-        spread = np.nanmax(finite, 1) - np.nanmin(finite, 1)
-        assert found >= best - len(problem.limits) * spread.max() - 1e-9
+        finite = np.where(problem.candidates, scores, np.nan)
+        spread = np.bincount(problem.center, np.nanmax(finite, 1) - np.nanmin(finite, 1))
+        if problem.tight.separable:
+            assert found >= best - len(problem.limits) * spread.max() - 1e-9
 
     @given(seeds)
     @quick
@@ -121,20 +123,27 @@ class TestEveryResult:
         costs = np.cumsum(rng.integers(1, 5, (5, 3)) / 10, axis=1)
         problem = single_slots(costs.tolist(), round(float(rng.uniform(costs[:, 0].sum() + 0.05, costs.sum())), 1))
         scores = random_scores(problem, seed)
-        for options in (solve_exactly(scores, problem), fill_slack(maximize(scores, problem), scores, problem)):
-            assert problem.keeps_budget(options)
+        for chosen in (solve_exactly(scores, problem), fill_slack(maximize(scores, problem), scores, problem)):
+            assert problem.keeps_budget(chosen)
 
-    @given(problems())
+    @given(problems(monotone=True))
     @quick
     def test_best_uniform(self, problem):
-        found = problem.slot_candidates(best_uniform(problem))
-        assert problem.keeps_budget(problem.options_of(found))
-        for c in range(len(problem.limits)):
-            slots = problem.constraint[problem.unit_of] == c
-            (candidate,) = set(found[slots])  # alike
-            if candidate + 1 < len(problem.bits):
-                more = problem.options_of(np.where(slots, candidate + 1, found))
-                assert not problem.keeps_budget(more)
+        found = best_uniform(problem)
+        assert problem.keeps_budget(found)
+        tight = problem.tight
+        for group in set(tight.group):
+            rows = tight.group == group
+            slots = tight.spends[rows].any(0)
+            more = np.array([
+                next((k for k in range(own.size) if own[k] and k > chosen), chosen)
+                for own, chosen in zip(problem.candidates, found, strict=True)
+            ])  # fmt: skip
+            higher = more[slots & (more > found)]
+            if len(higher):  # the next bit-width that any of them could have, given to all that have it
+                below = problem.candidates & (np.arange(len(problem.bits)) <= higher.min())
+                alike = np.where(below.any(1), len(problem.bits) - 1 - below[:, ::-1].argmax(1), found)
+                assert (tight.spent(np.where(slots, alike, found)) > tight.limits)[rows].any()
 
     def test_many_solves_print_nothing(self, capfd):
         """stdout belongs to --json; a C library's own prints would come past Python's."""
@@ -148,65 +157,89 @@ class TestEveryResult:
         assert (captured.out, captured.err) == ("", "")
 
 
+class TestCoupled:
+    @given(problems(most_slots=6, monotone=True), seeds)
+    @settings(max_examples=150, deadline=None)
+    def test_the_relaxation_keeps_every_limit(self, problem, seed):
+        chosen, multipliers = relax(random_scores(problem, seed), problem.tight)
+        assert problem.keeps_budget(chosen)
+        assert (multipliers >= 0).all()
+
+    def test_two_budgets_that_pull_apart(self):
+        """One budget counts the first slot dearly, the other the second: what either alone allows breaks the other."""
+        cost = np.array([[[[0, 5]], [[0, 1]]], [[[0, 1]], [[0, 5]]]], dtype=float)
+        problem = make_problem([Slot(((name, "weight"),)) for name in "ab"], [2, 4], cost, [5, 5])
+        for scores, best in (([[0, 2.0], [0, 1.0]], [1, 0]), ([[0, 1.0], [0, 2.0]], [0, 1])):
+            assert solve_exactly(np.array(scores), problem).tolist() == best
+            assert maximize(np.array(scores), problem).tolist() == best
+
+    @given(any_problems(monotone=False), seeds)
+    @settings(max_examples=300, deadline=None)
+    def test_infeasible_and_feasible_are_told_apart(self, problem, seed):
+        found = with_feasible(problem)
+        assert (found is None) == (len(every_allocation(problem)) == 0)
+        if found is not None:
+            assert problem.keeps_budget(found.feasible)
+            assert found.candidates[np.arange(len(found.slots)), found.feasible].all()
+            start = random_scores(problem, seed).argmax(1)
+            assert found.keeps_budget(repair(start, random_scores(problem, seed), found))
+
+
 class TestFillSlack:
     def test_by_score(self):
         problem = single_slots([[1, 2], [1, 2], [1, 2]], 4)
         scores = np.array([[0, -5.0], [0, -1.0], [0, -3.0]])
         assert fill_slack(np.zeros(3, int), scores, problem).tolist() == [0, 1, 0]
 
-    @given(problems(most_units=6), seeds)
+    @given(problems(most_slots=6), seeds)
     @quick
     def test_never_takes_bits_away(self, problem, seed):
-        scores = random_scores(problem, seed)
-        before = problem.slot_candidates(problem.cheapest())
-        options = fill_slack(problem.options_of(before), scores, problem)
-        assert (problem.slot_candidates(options) >= before).all()
+        before = problem.feasible
+        assert (fill_slack(before, random_scores(problem, seed), problem) >= before).all()
 
 
 class TestProblem:
-    @given(problems(most_units=6), seeds)
+    @given(problems(most_slots=6), seeds)
     @quick
-    def test_candidates_and_options_are_two_words_for_one_thing(self, problem, seed):
-        rng = np.random.default_rng(seed)
-        candidates = rng.integers(0, len(problem.bits), len(problem.slots))
-        options = problem.options_of(candidates)
-        assert problem.valid[np.arange(problem.units), options].all()
-        assert (problem.slot_candidates(options) == candidates).all()
-        assert (problem.options_of(problem.slot_candidates(options)) == options).all()
+    def test_the_best_choice_without_limits(self, problem, seed):
+        """Of any values by hub's candidate and own, star by star."""
+        value = np.random.default_rng(seed).normal(size=problem.cost.shape[1:])
+        value = np.where(problem.candidates[:, None, :], value, -np.inf)
+        count = len(problem.slots)
 
-    @given(problems(most_units=6), seeds)
-    @quick
-    def test_an_options_score_is_its_slots(self, problem, seed):
-        rng = np.random.default_rng(seed)
-        slot_scores = rng.normal(size=(len(problem.slots), len(problem.bits)))
-        candidates = rng.integers(0, len(problem.bits), len(problem.slots))
-        chosen = total(problem.option_scores(slot_scores), problem.options_of(candidates))
-        assert chosen == pytest.approx(slot_scores[np.arange(len(candidates)), candidates].sum())
+        def worth(chosen):
+            return sum(value[s, chosen[h] if h < count else 0, chosen[s]] for s, h in enumerate(problem.hub))
 
-    @given(problems(most_units=6), seeds)
+        loose = make_problem(problem.slots, problem.bits, problem.cost, [1e12] * len(problem.limits),
+                             candidates=problem.candidates, hub=problem.hub)  # fmt: skip
+        assert worth(problem.best(value)) == pytest.approx(max(map(worth, every_allocation(loose))))
+
+    @given(problems(most_slots=6), seeds)
     @quick
-    def test_raised_says_exactly_what_fits(self, problem, seed):
-        """Also where the next candidate uses up the limit to the last bit."""
-        allowed = every_allocation(problem) if problem.units <= 4 else problem.cheapest()[None]
-        options = allowed[seed % len(allowed)]
-        raised, fits = problem.raised(options)
-        for slot, unit in enumerate(problem.unit_of):
-            candidates = problem.slot_candidates(options)
-            candidates[slot] += 1
-            if candidates[slot] == len(problem.bits):
-                assert not fits[slot]
-                continue
-            more = problem.options_of(candidates)
-            assert (raised[slot], fits[slot]) == (more[unit], problem.keeps_budget(more))
+    def test_extra_is_the_difference(self, problem, seed):
+        """What each single move adds, and whether it fits: also to the last bit of the limit."""
+        allowed = every_allocation(problem) if len(problem.slots) <= 5 else problem.feasible[None]
+        chosen = allowed[seed % len(allowed)]
+        assert (problem.spent(chosen) == spent_by_hand(problem, chosen)).all()
+        extra = problem.extra(chosen)
+        fits = problem.fitting(chosen, extra)
+        for slot, k in np.argwhere(problem.candidates):
+            moved = chosen.copy()
+            moved[slot] = k
+            after = spent_by_hand(problem, moved)
+            assert (problem.spent(chosen) + extra[:, slot, k] == after).all()
+            assert fits[slot, k] == (after <= problem.limits).all() == problem.keeps_budget(moved)
 
     def test_by_hand(self):
-        pair = np.array([[4.0, 8], [8, 16]])
+        """Slots a.weight (a leaf), a.activation (its hub), b.weight."""
         slots = [Slot((("a", "weight"),)), Slot((("a", "activation"),)), Slot((("b", "weight"),))]
-        problem = make_problem(slots, [2, 4], [((0, 1), pair, 0), ((2,), np.array([1.0, 2]), 0)], [11.0])
-        assert problem.spent(problem.options_of([1, 0, 1])).tolist() == [10]
-        assert [problem.keeps_budget(problem.options_of(c)) for c in ([1, 0, 1], [1, 1, 0])] == [True, False]
-        assert problem.slot_candidates(problem.cheapest()).tolist() == [0, 0, 0]
-        assert problem.slot_candidates(problem.dearest()).tolist() == [1, 1, 1]
-        assert problem.raised(problem.options_of([0, 0, 0]))[1].tolist() == [True, True, True]
-        assert problem.raised(problem.options_of([0, 1, 0]))[1].tolist() == [False, False, True]
+        cost = np.array([[[[4, 8], [8, 16]], [[0, 0], [0, 0]], [[1, 2], [0, 0]]]], dtype=float)
+        problem = make_problem(slots, [2, 4], cost, [11.0], hub=np.array([1, 3, 3]))
+        assert problem.spent(np.array([1, 0, 1])).tolist() == [10]
+        assert [problem.keeps_budget(np.array(c)) for c in ([1, 0, 1], [1, 1, 0])] == [True, False]
+        assert problem.feasible.tolist() == problem.extreme(0, -1.0).tolist() == [0, 0, 0]
+        assert problem.extreme(0, 1.0).tolist() == [1, 1, 1]
+        assert problem.raised(np.array([0, 0, 0]))[1].tolist() == [True, True, True]
+        assert problem.raised(np.array([0, 1, 0]))[1].tolist() == [False, False, True]
+        assert problem.center.tolist() == [1, 1, 2] and problem.separable
         assert slots[1].name == "a.activation"

@@ -4,26 +4,28 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from precsearch.precision.problem import Floats, Problem, Slot, make_problem
-from precsearch.precision.solver import best_options
+from precsearch.precision.exact import best_choice
+from precsearch.precision.feasible import make_problem
+from precsearch.precision.problem import Floats, Problem, Slot
 
 BITS = (2, 3, 4, 6, 8)
 
 
-def networks_problem(rng: np.random.Generator) -> Problem:
+def networks_problem(rng: np.random.Generator, coupled: bool) -> Problem:
+    """Two budgets: on every second layer each, or both on all layers."""
     layers = int(rng.integers(2, 30))
-    sizes = rng.integers(1, 100_000, layers)
-    units = [((s,), sizes[s] * np.array(BITS, dtype=float), int(s % 2)) for s in range(layers)]
-    limits = [np.floor(sizes[c::2].sum() * rng.uniform(2, 8)) for c in (0, 1)]
-    return make_problem([Slot(((f"layer{s}", "weight"),)) for s in range(layers)], BITS, units, limits)
+    sizes = rng.integers(1, 100_000, (2, layers))
+    counts = np.ones((2, layers), dtype=bool) if coupled else np.arange(layers) % 2 == np.arange(2)[:, None]
+    cost = (sizes * counts)[:, :, None, None] * np.array(BITS, dtype=float)
+    limits = np.floor((sizes * counts).sum(1) * rng.uniform(2, 8, 2))
+    return make_problem([Slot(((f"layer{s}", "weight"),)) for s in range(layers)], BITS, cost, limits.tolist())
 
 
 def best_by_milp(scores: Floats, problem: Problem) -> float:
     """The same knapsack by mixed-integer programming, HiGHS at its tightest gap -> highest total score."""
     size = scores.size
-    one_each = np.kron(np.eye(problem.units), np.ones(scores.shape[1]))
-    spend = np.zeros((len(problem.limits), size))
-    spend[np.repeat(problem.constraint, scores.shape[1]), np.arange(size)] = problem.cost.ravel()
+    one_each = np.kron(np.eye(len(problem.slots)), np.ones(scores.shape[1]))
+    spend = problem.cost[:, :, 0].reshape(len(problem.limits), -1)
     result = milp(
         -scores.ravel(),
         integrality=np.ones(size, dtype=np.int64),
@@ -35,12 +37,12 @@ def best_by_milp(scores: Floats, problem: Problem) -> float:
     return float(-result.fun)
 
 
+@pytest.mark.parametrize("coupled", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_exact_answer_is_that_of_mixed_integer_programming(seed: int) -> None:
+def test_the_exact_answer_is_that_of_mixed_integer_programming(seed: int, coupled: bool) -> None:
     rng = np.random.default_rng(seed)
-    problem = networks_problem(rng)
-    scores = rng.normal(size=problem.cost.shape).cumsum(axis=1)
-    options = best_options(scores, problem)
-    assert problem.keeps_budget(options)
-    found = scores[np.arange(problem.units), options].sum()
-    assert found == pytest.approx(best_by_milp(scores, problem), rel=1e-6, abs=1e-6)
+    problem = networks_problem(rng, coupled)
+    scores = rng.normal(size=problem.candidates.shape).cumsum(axis=1)
+    chosen = best_choice(scores, problem)
+    assert problem.keeps_budget(chosen)
+    assert problem.total(scores, chosen) == pytest.approx(best_by_milp(scores, problem), rel=1e-6, abs=1e-6)

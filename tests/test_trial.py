@@ -13,7 +13,7 @@ from real_trials import Recorder, experiment, left, train
 from safetensors.torch import load_file
 
 import precsearch
-from precsearch.allocation import Allocation
+from precsearch.allocation import Allocation, Target
 from precsearch.data import load_data
 from precsearch.errors import AllocationError, BudgetError, ConfigurationError, DivergedError
 from precsearch.evaluation.accuracy import measure
@@ -26,6 +26,7 @@ SAMPLERS = ("perturb-and-map", "multinomial", "gumbel-softmax", "uniform", "rand
 NOISY = "model={name: mlp, hidden: [12], batch_norm: true, dropout: 0.2}"
 SHORT = "inner.epochs={warmup: 0, search: 1, finetune: 1}"
 UNBOUND = {"average_bits": 16.0, "layer_bits": 16.0, "model_size": 1e9, "bitops": 1e12}
+BOTH: tuple[Target, ...] = ("weight", "activation")
 
 
 def settings(sampler: str) -> list[str]:
@@ -89,7 +90,7 @@ def test_entropy_regularization_makes_up_minds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", UNBOUND)
 def test_the_budget_is_kept(tmp_path: Path, kind: str, target_limits: bool) -> None:
     targets = "inner.targets=[weight]" if kind == "model_size" else "inner.targets=[activation, weight]"
-    plan = inspect_trial(experiment(targets, f"inner.budget={{kind: {kind}, limit: {UNBOUND[kind]}}}"))
+    (plan,) = inspect_trial(experiment(targets, f"inner.budget={{kind: {kind}, limit: {UNBOUND[kind]}}}")).budgets
     for part in (0.0, 0.3, 0.8):
         limits = {scope: low + part * (plan.dearest[scope] - low) for scope, low in plan.cheapest.items()}
         if target_limits and "all" in limits:
@@ -103,6 +104,38 @@ def test_the_budget_is_kept(tmp_path: Path, kind: str, target_limits: bool) -> N
         assert all(plan.cheapest.get("all", 2) <= achieved <= allowed for achieved, allowed in pairs)
         if kind in {"model_size", "bitops"}:
             assert result.metrics[kind] == use.achieved
+
+
+def test_several_budgets_are_kept_and_measured(tmp_path: Path) -> None:
+    table = tmp_path / "latency.csv"
+    table.write_text("type,weight_bits,activation_bits,cost\n" + "".join(
+        f"Linear,{w},{a},{w * a / 10}\n" for w in (2, 3, 4, 8) for a in (2, 3, 4, 8)
+    ))  # fmt: skip
+    named = {
+        "chip": {"kind": "latency", "limit": 2.9, "table": str(table)},
+        "flash": {"kind": "model_size", "limit": 1e6},
+        "head": {"kind": "average_bits", "limit": 3, "layers": ["out"]},
+    }
+    document = experiment(
+        SHORT, "inner.budget.limit=4", f"inner.budgets={json.dumps(named)}",
+        "study.objectives=[{metric: validation_accuracy, direction: maximize}, {metric: latency, direction: minimize}]",
+        "study.constraints=[{metric: activation_memory, max: 100000}]",
+    )  # fmt: skip
+    plan = inspect_trial(document)
+    assert [(budget.name, budget.loose) for budget in plan.budgets] == [
+        (None, False), ("chip", False), ("flash", True), ("head", False),
+    ]  # fmt: skip
+    result = run_trial(document, Recorder(tmp_path / "run"))
+    layers = {layer.name: layer for layer in result.allocation.layers}
+    uses = {use.name: use for use in result.allocation.budgets}
+    latency = sum((layer.bits("weight") or 0) * (layer.bits("activation") or 0) for layer in layers.values()) / 10
+    assert uses["chip"].achieved == pytest.approx(latency) == result.metrics["latency"] <= 2.9
+    assert max(uses["head"].by_target.values()) <= 3 == max(layers["out"].bits(t) or 0 for t in BOTH)
+    assert uses["flash"].achieved == result.allocation.cost.model_size
+    assert uses[None] == result.allocation.budget
+    assert result.metrics["activation_memory"] == result.allocation.cost.activation_memory
+    again = Allocation.from_json(result.allocation.to_json())
+    assert again == result.allocation
 
 
 def test_below_the_cheapest_allocation_both_figures_are_named(tmp_path: Path) -> None:
@@ -175,7 +208,9 @@ def test_inspecting_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert isinstance(plan, TrialPlan) and torch.equal(torch.random.get_rng_state(), before)
     assert plan.images["train"] == 192 and [layer.name for layer in plan.layers] == ["fc1", "fc2", "out"]
     assert plan.parameters == 64 * 12 + 12 + 12 * 10 + 10 + 10 * 10 + 10
-    assert plan.cheapest == {"weight": 2.0, "activation": 2.0} and plan.dearest == {"weight": 8.0, "activation": 8.0}
+    (budget,) = plan.budgets
+    assert (budget.cheapest, budget.dearest) == (dict.fromkeys(BOTH, 2.0), dict.fromkeys(BOTH, 8.0))
+    assert not budget.loose
     assert list(tmp_path.iterdir()) == []
 
 

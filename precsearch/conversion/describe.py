@@ -49,6 +49,7 @@ def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrec
                 numel=layer.numel,
                 inputs=layer.inputs,
                 macs=layer.macs,
+                tied_to=layer.tied_to,
                 group=" + ".join(dict.fromkeys(group.name for group in groups if group is not None)) or None,
                 targets=targets,
             )

@@ -13,8 +13,9 @@ from precsearch.conversion.decisions import Decisions, SharedKinds, decide
 from precsearch.conversion.patterns import TARGETS, checked_bits
 from precsearch.errors import AllocationError, ConfigurationError
 from precsearch.layers import INDICES, Inventory, Layer
-from precsearch.precision.budgets import Bits, Footprint
-from precsearch.precision.planning import LayerChoices
+from precsearch.precision.budgets import Footprint, Priced
+from precsearch.precision.planning import Choice as Planned
+from precsearch.precision.planning import LayerChoices, Searched
 from precsearch.precision.problem import Ints, Problem
 from precsearch.quantization.scales import SCALE_RULES
 
@@ -125,27 +126,35 @@ class Conversion:
     def choices(self) -> list[LayerChoices]:
         """What is to be decided about every layer, as the budget's planning takes it."""
         return [
-            LayerChoices(
-                self.footprint(layer),
-                self._old(layer.name, "weight"),
-                self._old(layer.name, "activation"),
-            )
+            LayerChoices(self.footprint(layer), **{target: self._planned(layer.name, target) for target in TARGETS})
             for layer in self.layers
         ]
 
-    def _old(self, layer, target):
-        c = self.decisions.choice(layer, target)
-        return "searched" if isinstance(c, tuple) else c
+    def _planned(self, layer: str, target: Target) -> Planned:
+        choice, group = self.decisions.choice(layer, target), self.decisions.group(layer, target)
+        if not isinstance(choice, tuple):
+            return choice
+        return Searched(choice, f"{group.name} ({group.parts[0]})" if group is not None else None)
 
     def footprint(self, layer: Layer) -> Footprint:
         """What a layer is to a budget."""
         rows = layer.channels if self.grids.granularity == "channel" else 1
-        return Footprint(layer.name, layer.numel, rows, layer.inputs, layer.macs)
+        return Footprint(
+            layer.name,
+            layer.numel,
+            rows,
+            layer.inputs,
+            layer.macs,
+            layer.outputs,
+            layer.tied_to,
+            layer.type,
+            layer.shape,
+        )
 
-    def priced(self, layers: Sequence[LayerPrecision]) -> list[tuple[Footprint, Bits, Bits]]:
+    def priced(self, layers: Sequence[LayerPrecision]) -> list[Priced]:
         """Layers with their bits, as budgets price them."""
         prints = {layer.name: self.footprint(layer) for layer in self.layers}
-        return [(prints[layer.name], layer.bits("weight"), layer.bits("activation")) for layer in layers]
+        return [Priced(prints[layer.name], *(layer.bits(target) for target in TARGETS)) for layer in layers]
 
     def quantizer_bits(self, layer: Layer, target: Target) -> tuple[int, ...] | None:
         """Candidates of one quantizer; None where the target stays in float32."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+from precsearch.allocation import TABLED
 from precsearch.errors import ConfigurationError
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.places import Finding
@@ -71,6 +72,13 @@ def _measured(experiment: Experiment) -> Iterator[Finding]:
     targets = experiment.inner.targets
     for block in ("objectives", "constraints"):
         for i, each in enumerate(getattr(experiment.study, block)):
+            budgets = (experiment.inner.budget, *experiment.inner.budgets.values())
+            if each.metric in TABLED and each.metric not in {budget.kind for budget in budgets}:
+                yield Finding(
+                    ("study", block, i, "metric"),
+                    f"a metric that trials measure must be named, but got {each.metric!r}, and no budget has "
+                    f"its table; add one of `kind: {each.metric}` with its `table` to `inner.budgets`, or drop this",
+                )
             target = each.metric.removeprefix("average_bits_")
             if target not in {each.metric, *targets} and "inner.targets" not in experiment.space:
                 yield Finding(

@@ -11,6 +11,7 @@ from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
 
 Bits = int
+Searchable = Literal["weight", "activation"]  # gradients have budgets, but no quantizers yet
 BitsList = Annotated[tuple[Bits, ...], Field(strict=False)]  # a YAML list becomes a tuple; its entries stay strict
 
 
@@ -32,16 +33,46 @@ BitsFile = Annotated[Annotated[str, Tag("text")] | Annotated[BitsList, Tag("othe
 Pin = Annotated[Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_text_or_other)]
 
 
+Kind = Literal["layer_bits", "average_bits", "model_size", "bitops", "activation_memory", "latency", "energy"]
+
+
 class BudgetSettings(Settings):
     """`inner.budget:`.
 
     Attributes:
         kind: a registered budget kind.
-        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs); one number, or one a target.
+        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs, the table's); one number, or one a target.
+        layers: names or ``*`` patterns of the layers that count; all where it is not given.
+        table: path of the CSV or JSON file of costs that ``latency`` and ``energy`` need.
     """
 
-    kind: Literal["layer_bits", "average_bits", "model_size", "bitops"] = "average_bits"
+    kind: Kind = "average_bits"
     limit: Limit = 3.0
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    table: str | None = None
+
+    @model_validator(mode="after")
+    def _table_where_it_is_read(self) -> BudgetSettings:
+        if (self.kind in ("latency", "energy")) != (self.table is not None):
+            raise ValueError(
+                "`table` goes with `kind: latency` and `kind: energy`, and only with them; "
+                f"got kind {self.kind!r} and table {self.table!r}"
+            )
+        return self
+
+
+class FurtherBudgetSettings(BudgetSettings):
+    """One entry of `inner.budgets:`, under a name of its own; every draw keeps it besides `inner.budget`.
+
+    Attributes:
+        kind: a registered budget kind.
+        limit: as in `inner.budget`.
+        layers: as in `inner.budget`.
+        table: as in `inner.budget`.
+    """
+
+    kind: Kind
+    limit: Limit
 
 
 class TemperatureSettings(Settings):
@@ -122,10 +153,11 @@ class InnerSettings(Settings):
         sampler: how allocations are drawn.
         allocation: for the ``fixed`` sampler: a path to an allocation's JSON, or bits, one a layer.
         budget: what every allocation keeps.
+        budgets: name -> a further budget, which every allocation keeps as well.
         pin: layer (or ``*`` pattern) -> bits that are not searched, or ``float``.
     """
 
-    targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
+    targets: tuple[Searchable, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
     bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1, strict=False)
     quantizer: Literal["dorefa", "symmetric"] = "dorefa"
     scale: Literal["l2", "max"] = "l2"
@@ -135,6 +167,7 @@ class InnerSettings(Settings):
     )
     allocation: BitsFile | None = None
     budget: BudgetSettings = BudgetSettings()
+    budgets: dict[str, FurtherBudgetSettings] = Field(default={})
     pin: dict[str, Pin] = Field(default={})
     temperature: TemperatureSettings = TemperatureSettings()
     regularization: RegularizationSettings = RegularizationSettings()
@@ -144,7 +177,7 @@ class InnerSettings(Settings):
 
     @field_validator("targets")
     @classmethod
-    def _distinct(cls, value: tuple[Target, ...]) -> tuple[Target, ...]:
+    def _distinct(cls, value: tuple[Searchable, ...]) -> tuple[Searchable, ...]:
         if len(set(value)) != len(value):
             raise ValueError(f"each target once must hold, but got {list(value)}")
         return value
@@ -159,6 +192,14 @@ class InnerSettings(Settings):
             raise ValueError(
                 f"ascending and without doubles must hold, but got {list(value)}; write {sorted(set(value))}"
             )
+        return value
+
+    @field_validator("budgets")
+    @classmethod
+    def _names_without_dots(cls, value: dict[str, FurtherBudgetSettings]) -> dict[str, FurtherBudgetSettings]:
+        for name in value:
+            if not name or "." in name:
+                raise ValueError(f"names without dots must hold, so that `space` can name them, but got {name!r}")
         return value
 
     @field_validator("pin")

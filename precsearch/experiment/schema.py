@@ -37,8 +37,9 @@ def keys_at(trail: Trail, raw: Any) -> list[str]:
 def locate(path: str) -> Trail:
     """The trail of a dotted path; `space` is not looked into.
 
-    Keys that a block passes on (a builder's arguments) are taken as they are; the rest of a path into a
-    mapping (`inner.pin`) is one key, dots and all.
+    Keys that a block passes on (a builder's arguments) are taken as they are. In a mapping of blocks
+    (`inner.budgets`) a key is a name without dots; the rest of a path into any other mapping (`inner.pin`) is one
+    key, dots and all.
 
     Raises:
         LookupError: when there is no such path; names the nearest.
@@ -54,6 +55,8 @@ def locate(path: str) -> Trail:
             trail, annotation = (*trail, part), fields[part].annotation
         elif part and any(m.model_config.get("extra") == "allow" for m in models):
             return (*trail, *parts[i:])
+        elif part and (blocks := _blocks_in(members)) is not None and trail != ("space",):
+            trail, annotation = (*trail, part), blocks
         elif part and any(get_origin(member) is dict for member in members):
             return (*trail, ".".join(parts[i:]))
         else:
@@ -125,6 +128,12 @@ def _members(annotation: Any) -> Iterator[Any]:
             yield from _members(member)
     else:
         yield annotation
+
+
+def _blocks_in(members: list[Any]) -> Any:
+    """What a mapping of blocks maps its names to; None where there is no such mapping."""
+    values = [get_args(member)[1] for member in members if get_origin(member) is dict]
+    return next((value for value in values if any(map(_is_model, _members(value)))), None)
 
 
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:

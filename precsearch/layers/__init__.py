@@ -3,7 +3,6 @@
 from precsearch.layers.example import Example as Example
 from precsearch.layers.inventory import Inventory as Inventory
 from precsearch.layers.inventory import Layer as Layer
-from precsearch.layers.inventory import Moment as Moment
 from precsearch.layers.inventory import SharedTensor as SharedTensor
 from precsearch.layers.inventory import fingerprint as fingerprint
 from precsearch.layers.take import INDICES as INDICES

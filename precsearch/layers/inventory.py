@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from precsearch.precision.kinds import Moment
+
 SharedKind = Literal["residual", "shared_input"]
 
 
@@ -62,20 +64,6 @@ class SharedTensor:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What lies in memory while one layer runs.
-
-    Attributes:
-        layer: that runs.
-        live: for each tensor the layer that reads it (its activation bits), or None (float32), and its elements
-            for one sample. A tensor that several layers read is there once for each.
-    """
-
-    layer: str
-    live: tuple[tuple[str | None, int], ...]
-
-
-@dataclass(frozen=True)
 class Inventory:
     """The layers of a model, and what is not one of them.
 
@@ -85,7 +73,8 @@ class Inventory:
         float_elements: elements of every parameter and float buffer that is no layer's weight.
         fingerprint: of layer names, types and weight shapes.
         shared: tensors that several layers read.
-        moments: what lies in memory while each layer runs, in the order of the calls.
+        moments: what lies in memory while each layer runs, in the order of the calls; a tensor that several layers
+            read is there once for each.
     """
 
     layers: tuple[Layer, ...]

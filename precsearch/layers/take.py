@@ -9,10 +9,11 @@ from torch import nn
 
 from precsearch.errors import ModelError, PrecsearchWarning
 from precsearch.layers.example import Example, batch_of, plain_operations, run_example, tensors_in
-from precsearch.layers.inventory import Inventory, Layer, Moment, SharedTensor, fingerprint
+from precsearch.layers.inventory import Inventory, Layer, SharedTensor, fingerprint
 from precsearch.layers.streams import Streams
 from precsearch.layers.watch import Calls, Watch, WeightUse
 from precsearch.layers.weights import Weight, layer_type, weights_of
+from precsearch.precision.kinds import Moment
 
 
 def take_inventory(model: nn.Module, example_input: Example) -> Inventory:

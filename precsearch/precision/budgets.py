@@ -1,25 +1,47 @@
-"""Budgets: what an allocation may spend, what it does spend, and the knapsack that keeps it.
-
-One class a kind. A kind prices one layer; the problem and the achieved cost both come from that price, so what
-is promised and what is reported cannot differ. All prices are whole numbers: sums are exact.
-"""
+"""Budgets: what an allocation may spend, and what it does spend."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import Literal
 
-from precsearch.allocation import FLOAT_BITS, BudgetUse, Cost, LayerPrecision, Target
+from precsearch.allocation import BudgetUse, Cost, LayerPrecision, Target
 from precsearch.errors import BudgetError
+from precsearch.precision.kinds import (
+    ActivationMemory,
+    AverageBits,
+    BitOps,
+    Bits,
+    BudgetKind,
+    Energy,
+    Footprint,
+    Latency,
+    LayerBits,
+    ModelSize,
+    Moment,
+    Priced,
+    Scope,
+)
+from precsearch.precision.tables import read_table
 
-SCALE_BYTES = 4
-_BITS_A_BYTE = 8
+__all__ = ["BUDGETS", "Bits", "Budget", "BudgetKind", "Footprint", "Moment", "Priced", "Scope"]
+
 Limit = float | Mapping[Target, float]
-Scope = Literal["weight", "activation", "all"]
+_TARGETS: tuple[Target, ...] = ("weight", "activation", "gradient")
+
+BUDGETS: dict[str, type[BudgetKind]] = {
+    "layer_bits": LayerBits,
+    "average_bits": AverageBits,
+    "model_size": ModelSize,
+    "bitops": BitOps,
+    "activation_memory": ActivationMemory,
+    "latency": Latency,
+    "energy": Energy,
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +50,23 @@ class Budget:
 
     Attributes:
         kind: ``layer_bits`` (mean bits over layers), ``average_bits`` (mean bits over elements), ``model_size``
-            (bytes) or ``bitops`` (MACs x weight bits x activation bits, one sample).
+            (bytes), ``bitops`` (MACs x weight bits x activation bits, one sample), ``activation_memory`` (bytes at
+            the peak, one sample), ``latency`` or ``energy`` (what a table says, summed over layers).
         limit: in the kind's unit; one number, or one for each target.
+        layers: names or ``*`` patterns of the layers that it counts (for ``activation_memory``: while they run);
+            all where None. What lies outside the layers does not count then.
+        table: path of the CSV or JSON file of ``latency`` and ``energy``; see `precsearch.precision.tables`.
+        name: what messages and results call it; its kind where None.
 
     Raises:
-        BudgetError: when the kind is unknown or a limit is not positive.
+        BudgetError: when the kind is unknown, a limit is not positive, or a table is missing or not wanted.
     """
 
     kind: str
     limit: Limit
+    layers: Sequence[str] | None = None
+    table: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in BUDGETS:
@@ -44,175 +74,149 @@ class Budget:
         for value in self.limit.values() if isinstance(self.limit, Mapping) else [self.limit]:
             if not value > 0 or math.isinf(value):
                 raise BudgetError(f"a positive, finite limit must hold, but got {value} for {self.kind}")
+        if BUDGETS[self.kind].takes_table != (self.table is not None):
+            raise BudgetError(
+                f"`table` must name the file of costs of a {self.kind} budget; give its path"
+                if self.table is None
+                else f"`table` goes with latency and energy only, but got {self.table!r} for {self.kind}; drop it"
+            )
+        if isinstance(self.layers, str) or (self.layers is not None and not self.layers):
+            raise BudgetError(f"`layers` takes a list of names or patterns, but got {self.layers!r}")
+
+    @property
+    def title(self) -> str:
+        """For messages: its name and kind, and which layers it is for."""
+        named = f"{self.name} ({self.kind})" if self.name and self.name != self.kind else self.kind
+        return named if self.layers is None else f"{named} over {', '.join(self.layers)}"
+
+    def limit_of(self, scope: Scope) -> Fraction | None:
+        """The limit, as written, in one scope; None where it has none.
+
+        Raises:
+            BudgetError: when it has limits by target, and the kind does not bind targets on their own.
+        """
+        if not isinstance(self.limit, Mapping):
+            return Fraction(str(self.limit))
+        if scope not in _TARGETS:
+            raise BudgetError(
+                f"{self.kind} binds weights and activations together; give one limit, not {dict(self.limit)}"
+            )
+        value = next((value for target, value in self.limit.items() if target == scope), None)
+        return None if value is None else Fraction(str(value))
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """What a layer is to a budget: one member of every price.
+class BoundBudget:
+    """A budget, for one model.
 
     Attributes:
-        name: of the layer.
-        numel: weight elements.
-        rows: weight scales.
-        inputs: input elements of one sample.
-        macs: multiply-accumulates of one sample.
+        budget: as it was given.
+        kind: that prices.
+        counted: names of the layers that count.
+        float_elements: elements outside the layers, where they count.
+        scopes: those in which something is searched.
     """
 
-    name: str
-    numel: int
-    rows: int
-    inputs: int
-    macs: int
+    budget: Budget
+    kind: BudgetKind
+    counted: frozenset[str]
+    float_elements: int
+    scopes: tuple[Scope, ...] = ()
 
-    def elements(self, target: str) -> int:
-        """Elements of `target`."""
-        return self.numel if target == "weight" else self.inputs
+    @classmethod
+    def bind(cls, budget: Budget, names: Sequence[str], float_elements: int, moments: Sequence[Moment]) -> BoundBudget:
+        """Resolve patterns, read the table.
 
+        Raises:
+            BudgetError: when a pattern matches no layer, or the table names none.
+            DataError: when the table cannot be read.
+        """
+        counted = _matched(budget, names)
+        own = [moment for moment in moments if budget.layers is None or moment.layer in counted]
+        kind = BUDGETS[budget.kind](read_table(budget.table) if budget.table is not None else None, own)
+        kind.check(names)
+        if isinstance(kind, ActivationMemory):
+            counted = frozenset(names)  # what a moment's layer is not may still lie in memory
+        return cls(budget, kind, counted, 0 if budget.layers is not None else float_elements)
 
-Bits = int | None  # None: float
+    def own(self, layers: Sequence[Priced]) -> list[Priced]:
+        """The layers that count; of tied layers whose owner does not, the first stands for it."""
+        own, owners = [], set(self.counted)
+        for priced in layers:
+            if priced.layer.name not in self.counted:
+                continue
+            tied = priced.layer.tied_to
+            stands_for_it = tied is not None and tied not in owners
+            own.append(priced._replace(layer=replace(priced.layer, tied_to=None)) if stands_for_it else priced)
+            owners.add(tied or priced.layer.name)
+        return own
 
+    def spend(self, layers: Sequence[Priced], scope: Scope) -> Fraction:
+        """Exactly what all layers spend in `scope`, in the kind's unit."""
+        return spend(self.kind, scope, self.own(layers), self.float_elements)
 
-class BudgetKind(ABC):
-    """Prices layers in whole numbers.
-
-    Attributes:
-        unit: what the limit counts, for messages.
-    """
-
-    unit: str
-
-    @abstractmethod
-    def scopes(self) -> tuple[Scope, ...]:
-        """Which targets are bound together: each on its own, or all."""
-
-    @abstractmethod
-    def price(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """What one layer spends in `scope` with these bits."""
-
-    def fixed(self, float_elements: int) -> int:
-        """What the network spends outside its layers."""
-        return 0
-
-    def share(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """What the layer adds to the divisor of the mean, for the kinds that are one; 0 otherwise."""
-        return 0
-
-
-class _PerTarget(BudgetKind):
-    unit = "bits"
-
-    def scopes(self) -> tuple[Scope, ...]:
-        return ("weight", "activation")
-
-    def price(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        bits = weight if scope == "weight" else activation
-        return 0 if bits is None else bits * self.share(layer, scope, weight, activation)
-
-
-class LayerBits(_PerTarget):
-    """Mean bits over the quantized layers, after Lacey et al. 2018; layers left float do not count."""
-
-    def share(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """One a quantized layer."""
-        return int((weight if scope == "weight" else activation) is not None)
+    def use(self, layers: Sequence[Priced]) -> BudgetUse:
+        """What an allocation spends of the budget in the scopes that it binds."""
+        scopes = [scope for scope in self.kind.scopes() if scope not in _TARGETS or scope in self.scopes]
+        achieved = {scope: float(self.spend(layers, scope)) for scope in scopes}
+        by_target = {target: achieved[target] for target in _TARGETS if target in achieved}
+        limit = self.budget.limit
+        spent = max(achieved.values(), default=0.0)
+        return BudgetUse(
+            kind=self.budget.kind,
+            name=self.budget.name,
+            layers=None if self.budget.layers is None else tuple(self.budget.layers),
+            limit=dict(limit) if isinstance(limit, Mapping) else limit,
+            achieved={t: by_target[t] for t in limit if t in by_target} if isinstance(limit, Mapping) else spent,
+            by_target=by_target,
+        )
 
 
-class AverageBits(_PerTarget):
-    """Mean bits over the quantized elements; layers left float do not count."""
-
-    def share(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """The target's elements where it is quantized."""
-        quantized = (weight if scope == "weight" else activation) is not None
-        return layer.elements(scope) if quantized else 0
+def nearest_layer(pattern: str, names: Sequence[str]) -> str:
+    """`; did you mean 'x'?` for the layer nearest to `pattern`, or nothing."""
+    near = get_close_matches(pattern, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
-class ModelSize(BudgetKind):
-    """Bytes of packed weights, their scales, activation scales and everything left float."""
-
-    unit = "bytes"
-
-    def scopes(self) -> tuple[Scope, ...]:
-        """The whole model."""
-        return ("all",)
-
-    def price(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """Packed weights, rounded up to a byte a layer, and scales."""
-        scales = SCALE_BYTES * ((layer.rows if weight is not None else 0) + int(activation is not None))
-        return math.ceil(layer.numel * (weight or FLOAT_BITS) / _BITS_A_BYTE) + scales
-
-    def fixed(self, float_elements: int) -> int:
-        """Float parameters and buffers."""
-        return float_elements * FLOAT_BITS // _BITS_A_BYTE
+def _matched(budget: Budget, names: Sequence[str]) -> frozenset[str]:
+    if budget.layers is None:
+        return frozenset(names)
+    for pattern in budget.layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise BudgetError(
+                f"`layers` of budget {budget.name or budget.kind} must name a layer, but the model has no layer "
+                f"{pattern!r}{nearest_layer(pattern, names)} Its layers: {', '.join(names)}"
+            )
+    return frozenset(name for name in names if any(fnmatchcase(name, pattern) for pattern in budget.layers))
 
 
-class BitOps(BudgetKind):
-    """MACs x weight bits x activation bits, 32 bits where float; a layer's two targets are chosen as a pair."""
-
-    unit = "BitOPs"
-
-    def scopes(self) -> tuple[Scope, ...]:
-        """The whole model."""
-        return ("all",)
-
-    def price(self, layer: Footprint, scope: Scope, weight: Bits, activation: Bits) -> int:
-        """BitOPs of the layer."""
-        return layer.macs * (weight or FLOAT_BITS) * (activation or FLOAT_BITS)
-
-
-BUDGETS: dict[str, BudgetKind] = {
-    "layer_bits": LayerBits(),
-    "average_bits": AverageBits(),
-    "model_size": ModelSize(),
-    "bitops": BitOps(),
-}
-
-
-def footprint(layer: LayerPrecision, channels: int = 1) -> Footprint:
-    """What a layer of an allocation is to a budget."""
+def footprint(layer: LayerPrecision, shape: tuple[int, ...]) -> Footprint:
+    """What a layer of an allocation, with a weight of this shape, is to a budget."""
     weight = layer.targets.get("weight")
-    rows = channels if weight is not None and weight.granularity == "channel" else 1
-    return Footprint(layer.name, layer.numel, rows, layer.inputs, layer.macs)
-
-
-def spend(
-    kind: BudgetKind, scope: Scope, layers: Sequence[tuple[Footprint, Bits, Bits]], float_elements: int
-) -> Fraction:
-    """Exactly what layers with (weight bits, activation bits) spend in `scope`, in the kind's unit."""
-    total = kind.fixed(float_elements) + sum(kind.price(f, scope, w, a) for f, w, a in layers)
-    return Fraction(total, sum(kind.share(f, scope, w, a) for f, w, a in layers) or 1)
-
-
-def cost_of(layers: Sequence[tuple[Footprint, Bits, Bits]], float_elements: int) -> Cost:
-    """What a network costs, in every kind that an allocation reports."""
-    average = {
-        target: float(spend(BUDGETS["average_bits"], target, layers, float_elements))
-        for target in ("weight", "activation")
-        if any((w if target == "weight" else a) is not None for _, w, a in layers)
-    }
-    return Cost.model_validate(
-        {
-            "average_bits": average,
-            "model_size": int(spend(BUDGETS["model_size"], "all", layers, float_elements)),
-            "bitops": int(spend(BUDGETS["bitops"], "all", layers, float_elements)),
-        }
+    rows = shape[0] if weight is not None and weight.granularity == "channel" else 1
+    return Footprint(
+        layer.name, layer.numel, rows, layer.inputs, layer.macs, tied_to=layer.tied_to, type=layer.type, shape=shape
     )
 
 
-def use_of(
-    budget: Budget,
-    layers: Sequence[tuple[Footprint, Bits, Bits]],
-    float_elements: int,
-    bound: Sequence[Scope],
-) -> BudgetUse:
-    """What an allocation spends of `budget` in the scopes that it binds."""
-    kind = BUDGETS[budget.kind]
-    achieved = {scope: float(spend(kind, scope, layers, float_elements)) for scope in bound}
-    by_target = {scope: value for scope, value in achieved.items() if scope != "all"}
-    if isinstance(budget.limit, Mapping):
-        return BudgetUse(
-            kind=budget.kind,
-            limit=dict(budget.limit),
-            achieved={target: by_target[target] for target in budget.limit if target in by_target},
-            by_target=by_target,
-        )
-    return BudgetUse(kind=budget.kind, limit=budget.limit, achieved=max(achieved.values()), by_target=by_target)
+def spend(kind: BudgetKind, scope: Scope, layers: Sequence[Priced], float_elements: int) -> Fraction:
+    """Exactly what layers spend in `scope`, in the kind's unit."""
+    total = Fraction(sum(kind.price(priced, scope) for priced in layers), kind.scale)
+    return (total + kind.fixed(float_elements, scope)) / (sum(kind.share(priced, scope) for priced in layers) or 1)
+
+
+def cost_of(layers: Sequence[Priced], float_elements: int, moments: Sequence[Moment] = ()) -> Cost:
+    """What a network costs, in every kind that an allocation reports; the peak memory where moments are known."""
+    average: dict[Target, float] = {
+        target: float(spend(AverageBits(), target, layers, float_elements))
+        for target in _TARGETS
+        if any(priced.bits(target) is not None for priced in layers)
+    }
+    memory = ActivationMemory(moments=moments)
+    peak = max((int(spend(memory, scope, layers, float_elements)) for scope in memory.scopes()), default=None)
+    return Cost(
+        average_bits=average,
+        model_size=int(spend(ModelSize(), "all", layers, float_elements)),
+        bitops=int(spend(BitOps(), "all", layers, float_elements)),
+        activation_memory=peak,
+    )

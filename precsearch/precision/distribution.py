@@ -1,6 +1,6 @@
-"""The precision distribution of a problem: option probabilities that meet the budget in expectation.
+"""The precision distribution of a problem: probabilities that meet the budgets in expectation.
 
-Legend: S slots, K candidates, U units, O options of a unit, C constraints; suffixes say the shape.
+Legend: S slots, K candidates, H candidates of a slot's hub, L leaves, C constraints; suffixes say the shape.
 """
 
 from __future__ import annotations
@@ -11,127 +11,100 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from precsearch.precision.dual import find_multipliers, free_of_sign, moments
 from precsearch.precision.problem import Floats, Problem
 
-_STEPS = 100
-_AHEAD = 0.7  # a step that leaves more of the excess than this was slow
-_CLOSE = 1e-9
+_SMALLEST_VARIANCE = 1e-8
 
 
-class OptionTable(nn.Module):
+class PriceTable(nn.Module):
     """A problem's tables as buffers, so that they follow the model to its device.
 
     Args:
         problem: the knapsack.
     """
 
-    index_UOP: Tensor
-    invalid_UO: Tensor
-    price_UO: Tensor
-    constraint_U: Tensor
+    absent_SK: Tensor
+    price_CSHK: Tensor
+    leaves_L: Tensor
+    hubs_L: Tensor
+    roots_R: Tensor
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
-        candidates = len(problem.bits)
-        index = problem.unit_slots[:, None, :] * candidates + problem.option_candidates[None]
-        # Prices are in parts of the limit: one scale for every kind of budget.
-        self.price = np.where(
-            problem.valid, problem.cost / np.maximum(problem.limits, 1e-300)[problem.constraint, None], 0
-        )
-        dearest = problem.spent(problem.dearest())
-        self.binding = dearest > problem.limits
+        self.binding = problem.binding
+        roots = np.flatnonzero(problem.hub == len(problem.slots))
         # The tables are derived from the model and the budget; the state dict does not repeat them.
-        self.register_buffer("index_UOP", torch.from_numpy(index), persistent=False)
-        self.register_buffer("invalid_UO", torch.from_numpy(~problem.valid), persistent=False)
-        self.register_buffer("price_UO", torch.from_numpy(self.price).float(), persistent=False)
-        self.register_buffer("constraint_U", torch.from_numpy(problem.constraint), persistent=False)
+        self.register_buffer("absent_SK", torch.from_numpy(~problem.candidates), persistent=False)
+        self.register_buffer("price_CSHK", torch.from_numpy(problem.price).float(), persistent=False)
+        self.register_buffer("leaves_L", torch.from_numpy(problem.leaves), persistent=False)
+        self.register_buffer("hubs_L", torch.from_numpy(problem.hub[problem.leaves]), persistent=False)
+        self.register_buffer("roots_R", torch.from_numpy(roots), persistent=False)
 
     def scores(self, logits_SK: Tensor) -> Tensor:
-        """Logits of each slot's candidates -> [U, O] their sums over each option's slots, -inf where invalid."""
-        padded = torch.cat([logits_SK.flatten(), logits_SK.new_zeros(logits_SK.shape[1])])
-        return padded[self.index_UOP].sum(2).masked_fill(self.invalid_UO, -torch.inf)
+        """Logits, -inf where a slot has no such candidate."""
+        return logits_SK.masked_fill(self.absent_SK, -torch.inf)
 
-    def marginals(self, probabilities_UO: Tensor) -> Tensor:
-        """Option probabilities -> [S, K] probabilities of each slot's candidates."""
-        candidates = len(self.problem.bits)
-        flat = probabilities_UO.new_zeros((len(self.problem.slots) + 1) * candidates)
-        spread = probabilities_UO.unsqueeze(2).expand(self.index_UOP.shape)
-        flat = flat.index_add(0, self.index_UOP.flatten(), spread.flatten())
-        return flat.view(-1, candidates)[:-1]
+    def joint(self, tilted_SHK: Tensor) -> Tensor:
+        """Probabilities of (hub's candidate, own candidate), [S, H, K]; slots without a hub have only ``h = 0``."""
+        if not len(self.leaves_L):
+            return torch.softmax(tilted_SHK, dim=2)
+        of_leaves = tilted_SHK.index_select(0, self.leaves_L)
+        root_SK = tilted_SHK[:, 0].index_add(0, self.hubs_L, torch.logsumexp(of_leaves, dim=2))
+        p_SK = torch.softmax(root_SK, dim=1)
+        of_leaves = torch.softmax(of_leaves, dim=2) * p_SK.index_select(0, self.hubs_L).unsqueeze(2)
+        p_RK = p_SK.index_select(0, self.roots_R).unsqueeze(1)
+        of_roots = torch.cat([p_RK, p_RK.new_zeros(len(p_RK), tilted_SHK.shape[1] - 1, tilted_SHK.shape[2])], dim=1)
+        joint = torch.zeros_like(tilted_SHK).index_copy(0, self.leaves_L, of_leaves)
+        return joint.index_copy(0, self.roots_R, of_roots)
 
-    def expected_cost(self, probabilities_UO: Tensor) -> Tensor:
-        """Option probabilities -> [C] expected cost, as parts of the limits."""
-        spent_U = (probabilities_UO * self.price_UO).sum(1)
-        return spent_U.new_zeros(len(self.problem.limits)).index_add(0, self.constraint_U, spent_U)
+    def untilted(self, scores_SK: Tensor) -> Tensor:
+        """[S, H, K] probabilities whose marginals are the softmax of the scores."""
+        return self.joint(scores_SK.unsqueeze(1).expand(-1, self.price_CSHK.shape[2], -1))
 
-    def tilt(self, scores_UO: Tensor, temperature: float) -> Tensor:
-        """Probabilities ``softmax((scores - multiplier * price) / temperature)`` that spend the limit in expectation.
+    def expected_cost(self, joint_SHK: Tensor) -> Tensor:
+        """[S, H, K] probabilities -> [C] expected cost, as parts of the limits."""
+        return (joint_SHK * self.price_CSHK).sum((1, 2, 3))
 
-        The multiplier is found without gradients; one differentiable Newton step from the solution then carries
-        its implicit derivative. A constraint that even the dearest allocation keeps does not tilt.
+    def tilt(self, scores_SK: Tensor, temperature: float) -> Tensor:
+        """Probabilities tilted by ``multiplier * price`` so that they keep the limits in expectation.
+
+        A budget that shares its slots with no other is spent in expectation; of several on the same slots, those
+        that bind are. A constraint that even the dearest allocation keeps does not tilt. The multipliers are found
+        without gradients; one differentiable Newton step from the solution then carries their implicit derivative.
 
         Args:
-            scores_UO: [U, O].
+            scores_SK: -inf where there is no candidate.
             temperature: positive.
 
         Returns:
-            [U, O] probabilities, rows sum to one.
+            [S, H, K] probabilities of (hub's candidate, own candidate); [S, K] when summed over H.
         """
-        scaled = scores_UO / temperature
-        found_C = self._multipliers(scaled.detach().double().cpu().numpy())
-        multiplier_C = torch.from_numpy(found_C).to(scaled)
-        start = torch.softmax(scaled - multiplier_C[self.constraint_U, None] * self.price_UO, dim=1)
-        spent_C = self.expected_cost(start)
-        with torch.no_grad():
-            variance_C = self._variance(start)
-        binding_C = torch.from_numpy(self.binding).to(scaled.device) & (variance_C > 1e-8)  # noqa: PLR2004
-        newton_C = torch.where(binding_C, (spent_C - 1) / variance_C.clamp_min(1e-8), torch.zeros_like(spent_C))
+        scaled_SK = scores_SK / temperature
+        found_C, inverse_CC = self._solve(scaled_SK.detach().double().cpu().numpy())
+        multiplier_C = torch.from_numpy(found_C).to(scaled_SK)
+        spent_C = self.expected_cost(self._tilted(scaled_SK, multiplier_C))
+        newton_C = torch.from_numpy(inverse_CC).to(scaled_SK) @ (spent_C - 1)
         # At the solution the Newton step is nearly zero; it is there for its derivative.
-        newton_C = newton_C - newton_C.detach()
-        tilted_C = multiplier_C + newton_C
-        return torch.softmax(scaled - tilted_C[self.constraint_U, None] * self.price_UO, dim=1)
+        return self._tilted(scaled_SK, multiplier_C + (newton_C - newton_C.detach()))
 
-    def _variance(self, probabilities_UO: Tensor) -> Tensor:
-        mean_U = (probabilities_UO * self.price_UO).sum(1)
-        variance_U = (probabilities_UO * self.price_UO.square()).sum(1) - mean_U.square()
-        return variance_U.new_zeros(len(self.problem.limits)).index_add(0, self.constraint_U, variance_U)
+    def _tilted(self, scaled_SK: Tensor, multiplier_C: Tensor) -> Tensor:
+        return self.joint(scaled_SK.unsqueeze(1) - (multiplier_C[:, None, None, None] * self.price_CSHK).sum(0))
 
-    def _multipliers(self, scaled_UO: Floats) -> Floats:
-        """Solve ``expected cost = limit`` for all constraints at once -> [C].
-
-        Newton steps where they get ahead; where the cost is flat or leaps (many layers, low temperatures) a root is
-        first enclosed by ever wider steps, then halved in on.
-        """
-        problem = self.problem
-        count = len(problem.limits)
-        low, high = np.full(count, -np.inf), np.full(count, np.inf)
-        current, before = np.zeros(count), np.full(count, np.inf)
-        for _ in range(_STEPS):
-            excess, variance = self._excess(scaled_UO, current)
-            sought = self.binding & (np.abs(excess) >= _CLOSE)
-            if not sought.any():
-                break
-            low, high = np.where(excess > 0, current, low), np.where(excess > 0, high, current)
-            wide = 3 * np.abs(current) + 1
-            near, far = np.where(np.isinf(low), current - wide, low), np.where(np.isinf(high), current + wide, high)
-            outward = np.where(excess > 0, far, near)
-            halved = np.where(np.isinf(high - low), outward, (near + far) / 2)
-            newton = current + excess / np.maximum(variance, 1e-300)
-            ahead = (newton > near) & (newton < far) & (np.abs(excess) < _AHEAD * before)
-            current, before = np.where(sought, np.where(ahead, newton, halved), current), np.abs(excess)
-        return np.where(self.binding, current, 0.0)
-
-    def _excess(self, scaled_UO: Floats, multiplier_C: Floats) -> tuple[Floats, Floats]:
-        """Expected cost beyond the limit and its variance, in parts of the limit -> [C], [C]."""
-        constraint, count = self.problem.constraint, len(multiplier_C)
-        tilted = scaled_UO - multiplier_C[constraint, None] * self.price
-        p = np.exp(tilted - tilted.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        mean = (p * self.price).sum(1)
-        variance = (p * self.price**2).sum(1) - mean**2
-        of_constraint = np.eye(count)[constraint]
-        return mean @ of_constraint - 1, variance @ of_constraint
+    def _solve(self, scaled_SK: Floats) -> tuple[Floats, Floats]:
+        """[C] multipliers, and the inverse covariance of the prices of those that move, [C, C]."""
+        tight, count = self.problem.tight, len(self.problem.limits)
+        multiplier, inverse = np.zeros(count), np.zeros((count, count))
+        if len(tight.limits):
+            found = find_multipliers(scaled_SK, tight)
+            covariance = moments(scaled_SK, found, tight).covariance
+            moving = (found > free_of_sign(tight)) & (covariance.diagonal() > _SMALLEST_VARIANCE)
+            at = np.flatnonzero(self.binding)
+            multiplier[at] = found
+            own = at[moving]
+            inverse[np.ix_(own, own)] = np.linalg.pinv(covariance[np.ix_(moving, moving)], rcond=1e-9, hermitian=True)
+        return multiplier, inverse
 
 
 def entropy(probabilities_SK: Tensor) -> Tensor:

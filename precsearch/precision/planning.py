@@ -1,191 +1,216 @@
-"""From layers, pins and a budget to the knapsack that every draw solves."""
+"""From layers, pins and budgets to the knapsack that every draw solves.
+
+Legend: S slots, K candidates, H candidates of a slot's hub, C constraints.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from precsearch.allocation import Target
+from precsearch.allocation import BudgetPlan, BudgetUse
 from precsearch.errors import BudgetError
-from precsearch.precision.budgets import (
-    BUDGETS,
-    Bits,
-    Budget,
-    BudgetKind,
-    Footprint,
-    Scope,
-    spend,
-)
-from precsearch.precision.problem import Floats, Problem, Slot, make_problem
+from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Scope
+from precsearch.precision.feasible import make_problem, with_feasible
+from precsearch.precision.layout import SEARCHED, Choice, LayerChoices, Layout, Searched, find_hubs, lay_out
+from precsearch.precision.pricing import Row, cost_array, price_rows
+from precsearch.precision.problem import Problem
 
-SEARCHED = "searched"
-# Of one layer's target: to be searched, pinned to bits, or None for float.
-Choice = str | Bits
-
-
-Priced = tuple[Footprint, Bits, Bits]
-
-
-@dataclass(frozen=True)
-class LayerChoices:
-    """A layer, and what is to be decided about each of its targets."""
-
-    layer: Footprint
-    weight: Choice
-    activation: Choice
-
-    def choice(self, target: str) -> Choice:
-        """What is to be decided about `target`."""
-        return self.weight if target == "weight" else self.activation
-
-    def at(self, weight: int, activation: int) -> Priced:
-        """The layer with its searched targets at these bits."""
-        return self.layer, _decided(self.weight, weight), _decided(self.activation, activation)
-
-
-def _decided(choice: Choice, searched: int) -> Bits:
-    return choice if choice is None or isinstance(choice, int) else searched
+__all__ = ["SEARCHED", "Choice", "LayerChoices", "Plan", "Searched", "make_plan"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A problem, and which scopes of the budget it binds.
+    """A problem, and the budgets that it stands for.
 
     Attributes:
         problem: the knapsack.
-        scopes: of the budget, one a constraint.
+        bound: the budgets, in the order given.
+        loose: those that even the dearest allocation keeps.
+        constraints: [C] which budget each of the problem's constraints is of, and its scope.
+        moments: what is in memory while each layer runs.
+        layout: the slots, and the layers that they set.
     """
 
     problem: Problem
-    scopes: tuple[Scope, ...]
+    bound: tuple[BoundBudget, ...]
+    loose: tuple[Budget, ...]
+    constraints: tuple[tuple[int, Scope], ...]
+    moments: tuple[Moment, ...]
+    layout: Layout
 
+    def uses(self, layers: Sequence[Priced]) -> tuple[BudgetUse, ...]:
+        """What an allocation spends of every budget."""
+        return tuple(bound.use(layers) for bound in self.bound)
 
-def make_plan(budget: Budget, choices: Sequence[LayerChoices], bits: Sequence[int], float_elements: int) -> Plan:
-    """Build the knapsack of `budget`.
-
-    Args:
-        budget: kind and limit.
-        choices: every layer.
-        bits: candidate bit-widths, ascending.
-        float_elements: elements outside the layers.
-
-    Raises:
-        BudgetError: when the budget does not bind a searched target, nothing is searched, or no allocation keeps it.
-    """
-    kind = BUDGETS[budget.kind]
-    slots: list[Slot] = []
-    units: list[tuple[tuple[int, ...], Floats, int]] = []
-    limits: list[float] = []
-    scopes: list[Scope] = []
-    for scope in kind.scopes():
-        targets = _targets(scope)
-        if not any(choice.choice(target) == SEARCHED for choice in choices for target in targets):
-            continue
-        _check_kept(budget, kind, scope, choices, bits, float_elements)
-        limits.append(_room(budget, kind, scope, choices, bits, float_elements))
-        for choice in choices:
-            searched = [target for target in targets if choice.choice(target) == SEARCHED]
-            if searched:
-                own = tuple(range(len(slots), len(slots) + len(searched)))
-                slots += [Slot(((choice.layer.name, target),)) for target in searched]
-                units.append((own, _table(kind, scope, choice, searched, bits), len(scopes)))
-        scopes.append(scope)
-    if not slots:
-        raise BudgetError("at least one layer must be searched, but every layer is pinned; remove a pin")
-    if len(bits) > 1:
-        _check_bound(budget, slots, units)
-    return Plan(make_problem(slots, bits, units, limits), tuple(scopes))
-
-
-def _limit(budget: Budget, scope: Scope) -> Fraction:
-    if not isinstance(budget.limit, Mapping):
-        return Fraction(str(budget.limit))
-    if scope == "all":
-        raise BudgetError(
-            f"{budget.kind} binds weights and activations together; give one limit, not {dict(budget.limit)}"
+    def describe(self, choices: Sequence[LayerChoices]) -> tuple[BudgetPlan, ...]:
+        """What each budget allows, and what the fewest and the most bits of all layers would cost."""
+        count, own = len(self.layout.bits), self.layout.candidates
+        fewest, most = own.argmax(1), count - 1 - own[:, ::-1].argmax(1)
+        ends = [self.uses(self.layout.price_at(choices, chosen)) for chosen in (fewest, most)]
+        return tuple(
+            BudgetPlan(
+                name=bound.budget.name,
+                kind=bound.budget.kind,
+                limit=cheapest.limit,
+                cheapest=_by_scope(cheapest),
+                dearest=_by_scope(dearest),
+                loose=bound.budget in self.loose,
+            )
+            for bound, cheapest, dearest in zip(self.bound, *ends, strict=True)
         )
-    if scope not in budget.limit:
-        raise BudgetError(
-            f"every searched target must be bound by the budget, but limit {dict(budget.limit)} has no {scope!r}; "
-            f"add it, or take {scope!r} out of the targets"
-        )
-    return Fraction(str(budget.limit[scope]))
 
 
-def _table(
-    kind: BudgetKind, scope: Scope, choice: LayerChoices, searched: Sequence[Target], bits: Sequence[int]
-) -> Floats:
-    table = np.zeros((len(bits),) * len(searched))
-    for index in np.ndindex(table.shape):
-        given = {target: bits[k] for target, k in zip(searched, index, strict=True)}
-        layer, weight, activation = choice.at(given.get("weight", bits[0]), given.get("activation", bits[0]))
-        table[index] = kind.price(layer, scope, weight, activation)
-    return table
+def _by_scope(use: BudgetUse) -> dict[str, float]:
+    by_target = {str(target): spent for target, spent in use.by_target.items()}
+    return by_target or ({} if isinstance(use.achieved, dict) else {"all": use.achieved})
 
 
-def _room(
-    budget: Budget,
-    kind: BudgetKind,
-    scope: Scope,
+def make_plan(
+    budget: Budget | Sequence[Budget],
     choices: Sequence[LayerChoices],
     bits: Sequence[int],
     float_elements: int,
-) -> float:
-    """What the searched layers may spend: the limit in whole units, less what is spent anyway."""
-    at_least = [choice.at(bits[0], bits[0]) for choice in choices]
-    divisor = sum(kind.share(layer, scope, weight, act) for layer, weight, act in at_least) or 1
-    pinned = sum(
-        kind.price(layer, scope, weight, act)
-        for choice, (layer, weight, act) in zip(choices, at_least, strict=True)
-        if not any(choice.choice(target) == SEARCHED for target in _targets(scope))
+    moments: Sequence[Moment] | None = None,
+) -> Plan:
+    """Build the knapsack of one or several budgets.
+
+    Args:
+        budget: each of them is kept by every allocation.
+        choices: every layer.
+        bits: candidate bit-widths, ascending, of what names none of its own.
+        float_elements: elements outside the layers.
+        moments: what is in memory while each layer runs; where None, its input and the next layer's.
+
+    Raises:
+        BudgetError: when no budget binds a searched target, nothing is searched, or no allocation keeps them all.
+        DataError: when a table of costs cannot be read.
+    """
+    budgets = [budget] if isinstance(budget, Budget) else list(budget)
+    if not budgets:
+        raise BudgetError("at least one budget must be given, but got none")
+    layout = lay_out(choices, bits)
+    names = [choice.layer.name for choice in choices]
+    if moments is None:
+        moments = chain(names, [choice.layer.inputs for choice in choices])
+    bound = [BoundBudget.bind(each, names, float_elements, moments) for each in budgets]
+    rows = [row for i, each in enumerate(bound) for row in price_rows(i, each, choices, layout)]
+    _check_bound(budgets, layout, rows)
+    hub = find_hubs({pair for row in rows for pair in row.pairs}, layout.slots)
+    cost, limits = cost_array(rows, layout, hub)
+    problem = make_problem(layout.slots, layout.bits, cost, limits, candidates=layout.candidates, hub=hub)
+    _check_kept(bound, rows, choices, layout, problem)
+    binding = {rows[c].budget for c in np.flatnonzero(problem.binding)}
+    problem, rows = _without_duplicates(problem, rows, bound)
+    found = _kept_together(problem, budgets)
+    scopes = [tuple(dict.fromkeys(row.scope for row in rows if row.budget == i)) for i in range(len(bound))]
+    return Plan(
+        problem=found,
+        bound=tuple(replace(each, scopes=own) for each, own in zip(bound, scopes, strict=True)),
+        loose=tuple(each for i, each in enumerate(budgets) if i not in binding),
+        constraints=tuple((row.budget, row.scope) for row in rows),
+        moments=tuple(moments),
+        layout=layout,
     )
-    return float(math.floor(_limit(budget, scope) * divisor) - kind.fixed(float_elements) - pinned)
 
 
-def _targets(scope: Scope) -> tuple[Target, ...]:
-    return ("weight", "activation") if scope == "all" else (scope,)
+def _kept_together(problem: Problem, budgets: Sequence[Budget]) -> Problem:
+    found = with_feasible(problem)
+    if found is None:
+        limits_told = "; ".join(f"{each.title} <= {each.limit}" for each in budgets)
+        raise BudgetError(
+            "the budgets must be kept all at once; each can be kept alone, but no allocation keeps them all together: "
+            f"{limits_told}; raise one of these limits, or offer fewer bits"
+        )
+    return found
+
+
+def chain(names: Sequence[str], inputs: Sequence[int]) -> list[Moment]:
+    """The moments of layers that run one after the other: while one runs, its input and the next one's are there."""
+    tensors = list(zip(names, inputs, strict=True))
+    return [Moment(name, tuple(tensors[i : i + 2])) for i, name in enumerate(names)]
+
+
+def _without_duplicates(problem: Problem, rows: list[Row], bound: Sequence[BoundBudget]) -> tuple[Problem, list[Row]]:
+    """Of the moments of a budget, those that another one's limit does not imply, and at least one."""
+    kept = np.ones(len(rows), dtype=bool)
+    for i in range(len(bound)):
+        own = [c for c, row in enumerate(rows) if row.budget == i and isinstance(row.scope, int)]
+        dearest = {c: problem.spent(problem.extreme(c, 1.0))[c] / problem.scale[c] for c in own}
+        for n, c in enumerate(sorted(own, key=lambda c: -dearest[c])):
+            others = [d for d in own if d != c and kept[d]]
+            implied = problem.limits[c] > 0 and any((problem.price[c] <= problem.price[d]).all() for d in others)
+            kept[c] = n == 0 or not (implied or not problem.binding[c])
+    if kept.all():
+        return problem, rows
+    return (
+        replace(problem, cost=problem.cost[kept], limits=problem.limits[kept]),
+        [row for row, keep in zip(rows, kept, strict=True) if keep],
+    )
 
 
 def _check_kept(
-    budget: Budget,
-    kind: BudgetKind,
-    scope: Scope,
+    bound: Sequence[BoundBudget],
+    rows: Sequence[Row],
     choices: Sequence[LayerChoices],
-    bits: Sequence[int],
-    float_elements: int,
+    layout: Layout,
+    problem: Problem,
 ) -> None:
-    cheapest = spend(kind, scope, [choice.at(bits[0], bits[0]) for choice in choices], float_elements)
-    limit = _limit(budget, scope)
-    if cheapest > limit:
-        whose = "" if scope == "all" else f" of the {scope}s"
+    """Refuse limits below the cheapest allocation of their own budget; every one is named."""
+    told: dict[str, tuple[Fraction, str]] = {}
+    for c, row in enumerate(rows):
+        cheapest = problem.extreme(c, -1.0)
+        if problem.spent(cheapest)[c] <= problem.limits[c]:
+            continue
+        each = bound[row.budget]
+        spent = [each.spend(layout.price_at(choices, chosen), row.scope) for chosen in (cheapest, problem.lowest)]
+        text = _impossible(each.budget, row, spent[0], _fewest(layout) if spent[0] == spent[1] else "")
+        told[row.key] = max(told.get(row.key, (spent[0], text)), (spent[0], text))
+    if told:
         raise BudgetError(
-            f"{budget.kind}{whose} cannot be kept at {float(limit):g} {kind.unit}: the cheapest possible allocation "
-            f"(every searched layer at {bits[0]} bits) costs {_show(cheapest)}; raise the limit to at least that, "
-            "or offer fewer bits"
+            "; ".join(text for _, text in told.values()) + "; raise the limit to at least that, or offer fewer bits"
         )
 
 
-def _check_bound(budget: Budget, slots: Sequence[Slot], units: Sequence[tuple[tuple[int, ...], Floats, int]]) -> None:
+def _impossible(budget: Budget, row: Row, cheapest: Fraction, at: str) -> str:
+    whose = f" of the {row.scope}s" if isinstance(row.scope, str) and row.scope != "all" else ""
+    return (
+        f"{budget.title}{whose} cannot be kept at {float(row.limit):g} {row.unit}: the cheapest possible allocation"
+        f"{at} costs {show(cheapest)}"
+    )
+
+
+def _fewest(layout: Layout) -> str:
+    fewest = {layout.bits[k] for k in layout.candidates.argmax(1)}
+    return f" (every searched layer at {min(fewest)} bits)" if len(fewest) == 1 else " (all at their fewest bits)"
+
+
+def _check_bound(budgets: Sequence[Budget], layout: Layout, rows: Sequence[Row]) -> None:
     """A target whose bits never change the cost would be searched without limit."""
-    bound = {"weight": False, "activation": False}
-    for own, table, _ in units:
-        for place, slot in enumerate(own):
-            changes = bool(np.ptp(table, axis=place).any())
-            for _, target in slots[slot].members:
-                bound[target] |= changes
-    for target in {target for slot in slots for _, target in slot.members}:
-        if not bound[target]:
-            raise BudgetError(
-                f"every searched target must be bound by the budget, but {budget.kind} does not count the bits "
-                f"of the {target}s; take {target!r} out of the targets, pin it, or use average_bits or bitops"
-            )
+    counted = {slot for row in rows for slot in row.varies}
+    free = layout.candidates.sum(1) > 1
+    kinds = " and ".join(budget.kind for budget in budgets)
+    for target in dict.fromkeys(target for slot in layout.slots for _, target in slot.members):
+        own = [s for s, slot in enumerate(layout.slots) if free[s] and target in {t for _, t in slot.members}]
+        if not own or counted.intersection(own):
+            continue
+        for budget in budgets:
+            if isinstance(budget.limit, Mapping) and target not in budget.limit:
+                raise BudgetError(
+                    f"every searched target must be bound by the budget, but limit {dict(budget.limit)} has no "
+                    f"{target!r}; add it, or take {target!r} out of the targets"
+                )
+        raise BudgetError(
+            f"every searched target must be bound by the budget, but {kinds} does not count the bits of the {target}s; "
+            f"take {target!r} out of the targets, pin it, or use average_bits or bitops"
+        )
 
 
-def _show(value: Fraction) -> str:
+def show(value: Fraction) -> str:
     """Rounded up where it is not exact, so that the figure named is one that works."""
     number = math.ceil(value * 10000) / 10000
     return f"{number:g}" if number < 1e5 else f"{math.ceil(value)}"  # noqa: PLR2004

@@ -1,12 +1,14 @@
-"""The budget as a multiple-choice knapsack: slots, units of slots whose cost is coupled, limits.
+"""The budgets as a multiple-choice knapsack: slots, stars of slots whose prices are coupled, limits.
 
-Legend: S slots, K candidates, U units, O options of a unit, P slots of a unit (1 or 2), C constraints.
+Where a price depends on two slots (weight bits x activation bits), one of them is the other's hub. A hub and its
+leaves make a star; with the hub's candidate given, every leaf is priced on its own.
+
+Legend: S slots, K candidates, H candidates of a slot's hub (K, or 1 where no slot has one), C constraints, L leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,137 +35,196 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Choose one option a unit so that no constraint's cost exceeds its limit.
+    """Choose one candidate a slot so that no constraint's cost exceeds its limit.
 
     Attributes:
         slots: S bit-widths to choose.
-        bits: K candidate bit-widths, ascending.
-        unit_slots: [U, P] slot of each place of a unit; S where a unit has fewer slots than P.
-        option_candidates: [O, P] candidate of each place under each option, the same for all units.
-        valid: [U, O] whether the unit has that option.
-        cost: [U, O] what the option spends, in units that sum without rounding (bits, bytes, BitOPs).
-        constraint: [U] the constraint that the unit spends of.
+        bits: K candidate bit-widths, ascending; what any slot may have.
+        candidates: [S, K] what each slot may have, at least one.
+        hub: [S] the slot that the slot's price depends on as well; S where there is none. A hub has no hub.
+        cost: [C, S, H, K] what a slot spends of a constraint at each candidate, while its hub is at each of its own;
+            slots without a hub are priced at ``h = 0``. In units that sum without rounding; 0 where not a candidate.
         limits: [C] what may be spent, in the same units.
+        feasible: [S] candidates that keep every limit.
     """
 
     slots: tuple[Slot, ...]
     bits: tuple[int, ...]
-    unit_slots: Ints
-    option_candidates: Ints
-    valid: Flags
+    candidates: Flags
+    hub: Ints
     cost: Floats
-    constraint: Ints
     limits: Floats
+    feasible: Ints
 
-    @property
-    def units(self) -> int:
-        """U."""
-        return len(self.unit_slots)
+    @cached_property
+    def leaves(self) -> Ints:
+        """[L] the slots that have a hub, hub by hub."""
+        leaves = np.flatnonzero(self.hub < len(self.slots)).astype(np.int64)
+        by_hub: Ints = leaves[np.argsort(self.hub[leaves], kind="stable")]
+        return by_hub
 
-    def spent(self, options: Ints) -> Floats:
-        """[U] chosen options -> [C] what they spend."""
-        chosen = self.cost[np.arange(self.units), options]
-        spent: Floats = np.bincount(self.constraint, weights=chosen, minlength=len(self.limits)).astype(np.float64)
+    @cached_property
+    def _hubs(self) -> tuple[Ints, Ints, Ints]:
+        """[L] hub of each leaf, the hubs themselves, and where in L the leaves of each begin."""
+        of_leaves = self.hub[self.leaves]
+        hubs, begin = np.unique(of_leaves, return_index=True)
+        return of_leaves, hubs, begin
+
+    def to_hubs(self, into: Floats, of_leaves: Floats, axis: int = 0) -> None:
+        """Add what the leaves have, [..., L, ...], to what their hubs have, [..., S, ...], in place."""
+        _, hubs, begin = self._hubs
+        into.swapaxes(0, axis)[hubs] += np.add.reduceat(of_leaves, begin, axis=axis).swapaxes(0, axis)
+
+    @cached_property
+    def center(self) -> Ints:
+        """[S] the hub of each slot, itself where it has none: what its star is called."""
+        return np.where(self.hub < len(self.slots), self.hub, self._each)
+
+    @cached_property
+    def _each(self) -> Ints:
+        return np.arange(len(self.slots))
+
+    def _column(self, chosen: Ints) -> Ints | int:
+        """[S] where in H each slot is priced."""
+        return np.append(chosen, 0)[self.hub] if len(self.leaves) else 0
+
+    @cached_property
+    def _flat(self) -> tuple[Floats, Ints]:
+        """[C, S * H * K] costs, and [S] where each slot's begin."""
+        _, slots, hubs, own = self.cost.shape
+        return self.cost.reshape(len(self.limits), slots * hubs * own), self._each * hubs * own
+
+    def spent(self, chosen: Ints) -> Floats:
+        """[S] chosen candidates -> [C] what they spend."""
+        flat, begin = self._flat
+        place = begin + chosen if not len(self.leaves) else begin + self._column(chosen) * len(self.bits) + chosen
+        spent: Floats = flat.take(place, axis=1).sum(1)
         return spent
 
-    def keeps_budget(self, options: Ints) -> bool:
-        """Whether [U] chosen options keep every limit."""
-        return bool((self.spent(options) <= self.limits).all())
+    def keeps_budget(self, chosen: Ints) -> bool:
+        """Whether [S] chosen candidates keep every limit."""
+        return bool((self.spent(chosen) <= self.limits).all())
 
-    def cheapest(self) -> Ints:
-        """[U] the cheapest options."""
-        options: Ints = np.where(self.valid, self.cost, np.inf).argmin(1).astype(np.int64)
-        return options
+    def mask(self, scores_SK: Floats) -> Floats:
+        """[S, K] scores, -inf where a slot has no such candidate."""
+        return np.where(self.candidates, scores_SK, -np.inf)
 
-    def dearest(self) -> Ints:
-        """[U] the dearest options."""
-        options: Ints = np.where(self.valid, self.cost, -np.inf).argmax(1).astype(np.int64)
-        return options
-
-    def slot_candidates(self, options: Ints) -> Ints:
-        """[U] chosen options -> [S] chosen candidate of each slot."""
-        chosen = np.zeros(len(self.slots) + 1, dtype=np.int64)
-        chosen[self.unit_slots] = self.option_candidates[options]
-        return chosen[:-1]
-
-    def options_of(self, candidates: Ints | Sequence[int]) -> Ints:
-        """[S] chosen candidates -> [U] the options that set them."""
-        chosen = np.append(np.asarray(candidates, dtype=np.int64), 0)
-        matches = (self.option_candidates[None] == chosen[self.unit_slots][:, None]).all(2) & self.valid
-        options: Ints = matches.argmax(1).astype(np.int64)
-        return options
-
-    def option_scores(self, slot_scores: Floats) -> Floats:
-        """[S, K] scores -> [U, O] their sums over each option's slots; -inf where there is no such option."""
-        padded = np.vstack([slot_scores, np.zeros((1, slot_scores.shape[1]))])
-        scores = padded[self.unit_slots[:, None, :], self.option_candidates[None]].sum(2)
-        total: Floats = np.where(self.valid, scores, -np.inf)
-        return total
+    def total(self, scores_SK: Floats, chosen: Ints) -> float:
+        """Sum of the scores of [S] chosen candidates."""
+        return float(scores_SK[self._each, chosen].sum())
 
     @cached_property
-    def unit_of(self) -> Ints:
-        """[S] the unit of each slot."""
-        return self._homes[0]
+    def owner(self) -> Ints:
+        """[S] the constraint that the slot's star spends of, where the problem is separable."""
+        owner: Ints = self.spends.argmax(0).astype(np.int64)
+        return owner
+
+    def best(self, value_SHK: Floats) -> Ints:
+        """[S] candidates of highest total value, star by star; -inf marks what is no candidate.
+
+        One value for all candidates of the hub, [S, 1, K], will do as well.
+        """
+        if not len(self.leaves):
+            alone: Ints = value_SHK[:, 0].argmax(1).astype(np.int64)
+            return alone
+        leaves, hubs = self.leaves, self._hubs[0]
+        if value_SHK.shape[1] == 1:
+            value_SHK = np.broadcast_to(value_SHK, self.cost.shape[1:])
+        of_hub, of_leaves = value_SHK[:, 0].copy(), value_SHK[leaves]
+        self.to_hubs(of_hub, of_leaves.max(2))
+        chosen: Ints = of_hub.argmax(1).astype(np.int64)
+        chosen[leaves] = of_leaves[np.arange(len(leaves)), chosen[hubs]].argmax(1)
+        return chosen
+
+    def extreme(self, c: int, sign: float) -> Ints:
+        """[S] the candidates that spend most (`sign` 1) or least (-1) of one constraint."""
+        return self.best(np.where(self.candidates[:, None, :], sign * self.cost[c], -np.inf))
 
     @cached_property
-    def _homes(self) -> tuple[Ints, Ints]:
-        """[S] unit, and place within it, of each slot."""
-        units, places = np.nonzero(self.unit_slots < len(self.slots))
-        order = np.argsort(self.unit_slots[units, places])
-        return units[order], places[order]
+    def lowest(self) -> Ints:
+        """[S] the fewest bits of every slot."""
+        lowest: Ints = self.candidates.argmax(1).astype(np.int64)
+        return lowest
 
-    def raised(self, options: Ints) -> tuple[Ints, Flags]:
-        """What giving one slot its next candidate would do.
+    @cached_property
+    def start(self) -> Ints:
+        """[S] the fewest bits of every slot where that keeps every limit, else `feasible`."""
+        return self.lowest if self.keeps_budget(self.lowest) else self.feasible
+
+    @cached_property
+    def binding(self) -> Flags:
+        """[C] whether some choice exceeds the limit."""
+        dearest = [self.spent(self.extreme(c, 1.0))[c] for c in range(len(self.limits))]
+        return np.array(dearest, dtype=np.float64) > self.limits
+
+    @cached_property
+    def tight(self) -> Problem:
+        """The problem without the constraints that cannot be broken."""
+        if self.binding.all():
+            return self
+        return replace(self, cost=self.cost[self.binding], limits=self.limits[self.binding])
+
+    @cached_property
+    def scale(self) -> Floats:
+        """[C] what costs are divided by to make kinds comparable: the limits, or 1 where nothing may be spent."""
+        return np.where(self.limits > 0, self.limits, 1.0)
+
+    @cached_property
+    def price(self) -> Floats:
+        """[C, S, H, K] costs in parts of the limits."""
+        return self.cost / self.scale[:, None, None, None]
+
+    @cached_property
+    def own_price(self) -> Floats:
+        """[S, H, K] price of each slot under its owner, where the problem is separable."""
+        price: Floats = self.price.sum(0)
+        return price
+
+    @cached_property
+    def spends(self) -> Flags:
+        """[C, S] whether the slot's star spends of the constraint."""
+        own: Flags = np.asarray(self.cost.any((2, 3)))
+        star = (own[:, :, None] & (self.center[:, None] == self._each)).any(1)
+        spends: Flags = star[:, self.center]
+        return spends
+
+    @cached_property
+    def group(self) -> Ints:
+        """[C] constraints that share a star, directly or through others, have the same number."""
+        label = np.arange(len(self.limits))
+        together = self.spends.astype(np.int64) @ self.spends.T.astype(np.int64) > 0
+        for _ in label:
+            label = np.where(together, label[None, :], len(label)).min(1, initial=len(label))
+        return label.astype(np.int64)
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether every star spends of one constraint at most."""
+        return bool((self.spends.sum(0) <= 1).all())
+
+    def extra(self, chosen: Ints) -> Floats:
+        """[C, S, K] what moving one slot to each candidate would add; a hub's move reprices its leaves."""
+        moved = self.cost[:, self._each, self._column(chosen)]
+        if len(self.leaves):
+            leaves = self.leaves
+            self.to_hubs(moved, self.cost[:, leaves, :, chosen[leaves]].swapaxes(0, 1), axis=1)
+        difference: Floats = moved - moved[:, self._each, chosen][:, :, None]
+        return difference
+
+    def fitting(self, chosen: Ints, extra: Floats) -> Flags:
+        """[S, K] whether the move keeps every limit."""
+        fits: Flags = self.candidates & np.all(extra <= (self.limits - self.spent(chosen))[:, None, None], axis=0)
+        return fits
+
+    def raised(self, chosen: Ints) -> tuple[Ints, Flags]:
+        """The least that gives one slot more bits.
 
         Args:
-            options: [U] chosen options that keep the budget.
+            chosen: [S] candidates that keep the budget.
 
         Returns:
-            [S] the unit's option with that slot raised, and [S] whether there is one and it fits.
+            [S] the slot's next candidate that fits, and [S] whether there is one.
         """
-        unit, place = self._homes
-        count = len(self.bits)
-        stride = count ** (self.option_candidates.shape[1] - 1 - place)
-        old = options[unit]
-        possible = self.option_candidates[old, place] + 1 < count
-        new = np.where(possible, old + stride, old)
-        slack = (self.limits - self.spent(options))[self.constraint[unit]]
-        return new, possible & (self.cost[unit, new] - self.cost[unit, old] <= slack)
-
-
-def make_problem(
-    slots: Sequence[Slot],
-    bits: Sequence[int],
-    units: Sequence[tuple[tuple[int, ...], Floats, int]],
-    limits: Sequence[float],
-) -> Problem:
-    """Assemble a problem.
-
-    Args:
-        slots: S bit-widths to choose.
-        bits: K candidate bit-widths, ascending.
-        units: for each unit its one or two slots, its cost [K] or [K, K], and its constraint.
-        limits: [C] what may be spent.
-    """
-    places = max(len(unit_slots) for unit_slots, _, _ in units)
-    candidates = np.arange(len(bits))
-    grids = np.meshgrid(*[candidates] * places, indexing="ij")
-    option_candidates = np.stack([grid.ravel() for grid in grids], axis=1)
-    unit_slots = np.full((len(units), places), len(slots), dtype=np.int64)
-    cost = np.zeros((len(units), len(option_candidates)))
-    valid = np.ones(cost.shape, dtype=bool)
-    for u, (own, table, _) in enumerate(units):
-        unit_slots[u, : len(own)] = own
-        # A place without a slot has one candidate only, the first.
-        valid[u] = (option_candidates[:, len(own) :] == 0).all(1)
-        cost[u] = table[tuple(option_candidates[:, p] for p in range(len(own)))]
-    return Problem(
-        slots=tuple(slots),
-        bits=tuple(bits),
-        unit_slots=unit_slots,
-        option_candidates=option_candidates,
-        valid=valid,
-        cost=cost,
-        constraint=np.array([constraint for _, _, constraint in units], dtype=np.int64),
-        limits=np.asarray(limits, dtype=np.float64),
-    )
+        higher = np.arange(len(self.bits)) > chosen[:, None]
+        more: Flags = higher & self.tight.fitting(chosen, self.tight.extra(chosen))
+        return more.argmax(1).astype(np.int64), np.asarray(more.any(1))

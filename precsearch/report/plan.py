@@ -13,6 +13,8 @@ from precsearch.report import words
 from precsearch.report.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from precsearch.allocation import LayerPrecision
@@ -37,7 +39,7 @@ def print_plan(console: Console, experiment: Experiment, plan: TrialPlan, run: R
     """Data, model, layers, what the budget allows, what is searched, how many trials."""
     console.print(Text(f"Plan of {experiment.name} (nothing is trained, nothing is written)", style="bold"))
     _print_facts(console, experiment, plan, run)
-    for block in (_layers(experiment, plan), _costs(experiment, plan), _space(experiment)):
+    for block in (_layers(experiment, plan), *_costs(experiment, plan), _space(experiment)):
         if block.row_count:
             console.print(Padding(block, (1, 0, 0, 0), expand=False))
 
@@ -85,16 +87,18 @@ def _bits(layer: LayerPrecision, candidates: str, experiment: Experiment) -> str
     return f"{candidates} ({targets}{shared})"
 
 
-def _costs(experiment: Experiment, plan: TrialPlan) -> Table:
-    made = table("target", "cheapest", "limit", "dearest", title=f"Budget {plan.kind}")
-    searched = "inner.budget.limit" in experiment.space
-    for target, cheapest in plan.cheapest.items():
-        limit = plan.limit if isinstance(plan.limit, float) else plan.limit.get(target)  # type: ignore[call-overload]
-        made.add_row(
-            target, _amount(plan.kind, cheapest), "searched" if searched else _amount(plan.kind, limit),
-            _amount(plan.kind, plan.dearest.get(target)),
-        )  # fmt: skip
-    return made
+def _costs(experiment: Experiment, plan: TrialPlan) -> Iterator[Table]:
+    for budget in plan.budgets:
+        path = "inner.budget.limit" if budget.name is None else f"inner.budgets.{budget.name}.limit"
+        made = table("target", "cheapest", "limit", "dearest", title=f"Budget {budget.name or budget.kind}")
+        for target, cheapest in budget.cheapest.items():
+            limits = budget.limit if isinstance(budget.limit, dict) else dict.fromkeys(budget.cheapest, budget.limit)
+            limit = _amount(budget.kind, dict[str, float](**limits).get(target)) + " (never reached)" * budget.loose
+            made.add_row(
+                target, _amount(budget.kind, cheapest), "searched" if path in experiment.space else limit,
+                _amount(budget.kind, budget.dearest.get(target)),
+            )  # fmt: skip
+        yield made
 
 
 def _amount(kind: str, value: float | None) -> str:

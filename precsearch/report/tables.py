@@ -40,7 +40,7 @@ def shown_metrics(experiment: Experiment) -> list[str]:
     """Validation accuracy, the objectives, then the metric of the budget: one column each."""
     budget = experiment.inner.budget.kind
     wanted = [ACCURACY, *(each.metric for each in experiment.study.objectives)]
-    wanted += [budget] if budget in {"model_size", "bitops"} else []
+    wanted += [budget] if not budget.endswith("_bits") else []
     # both targets' average bits have a column of their own
     return [metric for metric in dict.fromkeys(wanted) if not metric.startswith("average_bits")]
 

@@ -16,6 +16,7 @@ Bits = Mapping[str, Mapping[str, int | None]]
 _HEADERS = {
     "bitops": "BitOPs",
     "model_size": "size",
+    "activation_memory": "memory",
     "average_bits_weight": "weight bits",
     "average_bits_activation": "activation bits",
     "test_accuracy": "test %",
@@ -45,7 +46,7 @@ def metric_text(metric: str, value: float | None) -> str:
         return NOTHING
     if metric.endswith("accuracy"):
         return f"{100 * value:.2f}"
-    if metric == "model_size":
+    if metric in {"model_size", "activation_memory"}:
         return f"{prefixed(value)}B"
     if metric == "bitops":
         return prefixed(value)

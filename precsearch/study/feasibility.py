@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,8 @@ ONE_POINT: Final = (BudgetError, ModelError, AllocationError)
 
 
 def is_limit(path: str) -> bool:
-    """Whether a dotted path is the budget's limit, or that of one target."""
-    return f"{path}.".startswith("inner.budget.limit.")
+    """Whether a dotted path is a budget's limit, or that of one target."""
+    return re.match(r"inner\.(budget|budgets\.[^.]+)\.limit(\.|$)", path) is not None
 
 
 def inspect_study(experiment: Experiment) -> TrialPlan:

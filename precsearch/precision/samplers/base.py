@@ -1,6 +1,6 @@
 """What every sampler is: draws for the steps, and the allocation a search ends with.
 
-Legend: S slots, K candidates, U units, O options of a unit, C constraints; suffixes say the shape.
+Legend: S slots, K candidates, C constraints; suffixes say the shape.
 """
 
 from __future__ import annotations

@@ -40,25 +40,22 @@ class _Constant(Sampler):
 
     def expected_cost(self) -> Tensor:
         """[C] of the allocation, as parts of the limits."""
-        spent = self.problem.spent(self.problem.options_of(self.solve()))
-        return torch.from_numpy(spent / self.problem.limits).float()
+        return torch.from_numpy(self.problem.spent(self.solve()) / self.problem.scale).float()
 
 
 class Uniform(_Constant):
     """The most bits that every slot can have alike within the budget."""
 
     def __init__(self, problem: Problem, generator: torch.Generator) -> None:
-        super().__init__(problem, generator, problem.slot_candidates(best_uniform(problem)))
+        super().__init__(problem, generator, best_uniform(problem))
 
 
 class Random(_Constant):
     """One allocation drawn at random under the budget, slack filled: what a search must beat."""
 
     def __init__(self, problem: Problem, generator: torch.Generator) -> None:
-        noise = gumbel(problem.cost.shape, generator).double().numpy()
-        scores = np.where(problem.valid, noise, -np.inf)
-        options = fill_slack(maximize(scores, problem), scores, problem)
-        super().__init__(problem, generator, problem.slot_candidates(options))
+        scores = problem.mask(gumbel(problem.candidates.shape, generator).double().numpy())
+        super().__init__(problem, generator, fill_slack(maximize(scores, problem), scores, problem))
 
 
 class Fixed(_Constant):

@@ -5,7 +5,6 @@ Legend: S slots, K candidates, T bits handed out; suffixes say the shape.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,8 +21,8 @@ Priority = Callable[[int, Ints], Floats]
 class Multinomial(Sampler):
     """Hands the budget's bits out one by one, each to a slot drawn by Gumbel-softmax; after Lacey et al. 2018.
 
-    Every slot starts at the fewest bits; a drawn slot moves to its next candidate; slots whose next candidate no
-    longer fits take no further part, and the draw ends when none does. So every draw keeps the budget, and with
+    Every slot starts at the fewest bits; a drawn slot moves to its next candidate; slots whose next candidates no
+    longer fit take no further part, and the draw ends when none does. So every draw keeps the budget, and with
     consecutive candidates it spends all of it. The paper's own equations are not available to us; this is our
     reconstruction of its idea.
 
@@ -31,14 +30,27 @@ class Multinomial(Sampler):
         logits: [S], one a slot, zeros at the start.
     """
 
+    absent_SK: Tensor
+    rank_SK: Tensor
+    above_SK: Tensor
+    below_SK: Tensor
+
     def __init__(self, problem: Problem, generator: torch.Generator) -> None:
         super().__init__(problem, generator)
         self.logits = nn.Parameter(torch.zeros(len(problem.slots)))
+        rank = np.where(problem.candidates, problem.candidates.cumsum(1) - 1, 0)
+        for name, table in {
+            "absent_SK": ~problem.candidates,
+            "rank_SK": rank,
+            "above_SK": _neighbour(problem.candidates),
+            "below_SK": problem.candidates.shape[1] - 1 - _neighbour(problem.candidates[:, ::-1])[:, ::-1],
+        }.items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table)), persistent=False)
         self.even = EvenGradient()
 
     def draw(self, temperature: float) -> Draw:
         """An allocation that keeps the budget."""
-        top = len(self.problem.slots) * (len(self.problem.bits) - 1)
+        top = len(self.problem.slots) * (len(self.problem.bits) - 1)  # turns at most
         noise_TS = gumbel((top, len(self.problem.slots)), self.generator)
         noisy = noise_TS.double().numpy() + self.logits.detach().double().cpu().numpy()
         candidates, eligible_TS = self._hand_out(lambda t, _: noisy[t])
@@ -56,12 +68,13 @@ class Multinomial(Sampler):
     def probabilities(self) -> Tensor:
         """[S, K] binomial around each slot's expected candidate."""
         _, eligible_TS = self._expected()
-        last = len(self.problem.bits) - 1
+        most_S1 = self.rank_SK.amax(1, keepdim=True)
         taken_S = self._taken(self.logits, eligible_TS, torch.zeros(eligible_TS.shape), 1.0)
-        rate_S1 = (taken_S / max(last, 1)).clamp(1e-4, 1 - 1e-4).unsqueeze(1)
-        k = torch.arange(last + 1, device=self.logits.device)
-        ways = torch.tensor([float(math.comb(last, int(i))) for i in k], device=self.logits.device)
-        return ways * rate_S1**k * (1 - rate_S1) ** (last - k)
+        rate_S1 = (taken_S.unsqueeze(1) / most_S1.clamp_min(1)).clamp(1e-4, 1 - 1e-4)
+        ways = torch.lgamma(most_S1 + 1.0) - torch.lgamma(self.rank_SK + 1.0)
+        ways = (ways - torch.lgamma(most_S1 - self.rank_SK + 1.0)).exp()
+        binomial = ways * rate_S1**self.rank_SK * (1 - rate_S1) ** (most_S1 - self.rank_SK)
+        return binomial.masked_fill(self.absent_SK, 0.0)
 
     def expected_cost(self) -> Tensor:
         """[C] the limits are spent by construction."""
@@ -73,16 +86,16 @@ class Multinomial(Sampler):
         Returns:
             [S] candidates, and which slots could be raised at each turn, [T, S].
         """
-        options = self.problem.options_of([0] * len(self.problem.slots))
+        chosen = self.problem.start.copy()
         given = np.zeros(len(self.problem.slots), dtype=np.int64)
         turns: list[Flags] = []
         while True:
-            raised, fits = self.problem.raised(options)
+            raised, fits = self.problem.raised(chosen)
             if not fits.any():
-                return given, np.array(turns, dtype=bool).reshape(len(turns), len(given))
+                return chosen, np.array(turns, dtype=bool).reshape(len(turns), len(given))
             slot = int(np.where(fits, priority(len(turns), given), -np.inf).argmax())
             turns.append(fits)
-            options[self.problem.unit_of[slot]] = raised[slot]
+            chosen[slot] = raised[slot]
             given[slot] += 1
 
     def _taken(self, logits: Tensor, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
@@ -94,9 +107,20 @@ class Multinomial(Sampler):
     def _relax(self, candidates: Ints, eligible_TS: Flags, noise_TS: Tensor, temperature: float) -> Tensor:
         """[S, K]: one-hot at the drawn candidate, sloping to its neighbours with the relaxed number of bits."""
         taken_S = self._taken(self.even(self.logits), eligible_TS, noise_TS, temperature)
-        drawn = torch.from_numpy(candidates).to(self.logits.device)
-        last = len(self.problem.bits) - 1
-        one_hot = nn.functional.one_hot(drawn, last + 1).to(self.logits)
-        slope = nn.functional.one_hot((drawn + 1).clamp_max(last), last + 1).to(self.logits)
-        slope = (slope - nn.functional.one_hot((drawn - 1).clamp_min(0), last + 1).to(self.logits)) / 2
+        drawn = torch.from_numpy(candidates).to(self.logits.device).unsqueeze(1)
+        count = len(self.problem.bits)
+        above, below = self.above_SK.gather(1, drawn)[:, 0], self.below_SK.gather(1, drawn)[:, 0]
+        one_hot = nn.functional.one_hot(drawn[:, 0], count).to(self.logits)
+        slope = nn.functional.one_hot(above, count).to(self.logits)
+        slope = (slope - nn.functional.one_hot(below, count).to(self.logits)) / 2
         return one_hot + slope * (taken_S - taken_S.detach()).unsqueeze(1)
+
+
+def _neighbour(candidates_SK: Flags) -> Ints:
+    """[S, K] the slot's next candidate above each place; the place itself where there is none."""
+    count = candidates_SK.shape[1]
+    next_SK = np.tile(np.arange(count), (len(candidates_SK), 1))
+    for k in range(count - 2, -1, -1):
+        above = np.where(candidates_SK[:, k + 1], k + 1, next_SK[:, k + 1])
+        next_SK[:, k] = np.where(candidates_SK[np.arange(len(above)), above], above, k)
+    return next_SK
