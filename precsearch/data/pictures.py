@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +74,14 @@ def open_picture(path: Path) -> Image:
     Raises:
         DataError: as `Fit.pixels`.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             # of metadata and palettes that look odd; a picture that cannot be decoded is an error below
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, Image.open(file) as picture:
+            # whole at once: a decoder reads a few bytes at a time
+            with Image.open(io.BytesIO(path.read_bytes())) as picture:
                 return _rgb(picture)
     except FileNotFoundError as problem:
         raise DataError(f"{path} is gone: it was there when the folder was listed; put it back, or start again") from (
@@ -90,9 +92,10 @@ def open_picture(path: Path) -> Image:
     except DataError:
         raise
     except Exception as problem:  # damaged bytes make a decoder raise whatever it meets
-        told = " ".join(str(problem).split()).replace(repr(str(path)), "it")
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        told = "of no known format" if isinstance(problem, UnidentifiedImageError) else told
         raise DataError(
-            f"{path} is no picture that can be decoded ({type(problem).__name__}: {told}): "
+            f"{path} is no picture that can be decoded ({told}): "
             "damaged, cut short, or something else under an image's name; replace or delete it"
         ) from problem
 

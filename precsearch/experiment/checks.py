@@ -72,8 +72,7 @@ def data_findings(data: DataSettings) -> list[Finding]:
     known = [*DataSettings.model_fields, *kind.model_fields]
     strange = [key for key in extra if key not in kind.model_fields]
     return [
-        Finding(("data", key), f"unknown key {key!r}{nearest(key, known) or _whose(key)}", at_key=True)
-        for key in strange
+        Finding(("data", key), f"unknown key {key!r}{_hint(key, known)}", at_key=True) for key in strange
     ] + block_findings(kind, {key: value for key, value in extra.items() if key not in strange}, ("data",))
 
 
@@ -89,11 +88,11 @@ def data_keys(data: DataSettings) -> Settings | None:
     return None if ":" in data.name else DATA_KEYS.get(data.name, NoKeys).model_validate(data.model_extra or {})
 
 
-def _whose(key: str) -> str:
+def _hint(key: str, known: list[str]) -> str:
     owners = [name for name, kind in DATA_KEYS.items() if key in kind.model_fields]
     if owners:
         return f"; only {', '.join(owners)} and a data function of your own take it"
-    return "; only a data function of your own takes others"
+    return nearest(key, known) or "; only a data function of your own takes others"
 
 
 def _measured(experiment: Experiment) -> Iterator[Finding]:
