@@ -309,7 +309,7 @@ def test_augment_counts_and_is_searched(folder: Path, tmp_path: Path) -> None:
         ("{name: image_folder, normalize: minus}", "one of none, imagenet must be given, but got 'minus'"),
         ("{name: image_folder, augment: random-resized-crop}", "`image_size` must be set"),
         ("{name: imagenet, augment: random-resized-crop, in_memory: true}", "`in_memory: true` must not be set"),
-        ("{name: cifar10, augment: random-resized-crop}", "`none` or `crop-flip` must be given for cifar10"),
+        ("{name: cifar10, augment: random-resized-crop}", "one of none, crop-flip must be given"),
         ("{name: cifar10, image_size: 3}", "unknown key 'image_size'; only image_folder, imagenet and a data"),
     ],
 )

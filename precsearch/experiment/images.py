@@ -64,14 +64,13 @@ class ImageSettings(Settings):
 
 
 class Cifar10Settings(ImageSettings):
-    """Keys of ``cifar10``."""
+    """Keys of ``cifar10``.
 
-    @field_validator("augment")
-    @classmethod
-    def _in_memory(cls, value: Augment) -> Augment:
-        if value == "random-resized-crop":
-            raise ValueError("`none` or `crop-flip` must be given for cifar10, but got 'random-resized-crop'")
-        return value
+    Attributes:
+        augment: what training batches are varied by, as for ``image_folder``.
+    """
+
+    augment: Literal["none", "crop-flip"] = "none"
 
 
 class FolderSettings(ImageSettings):
