@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_images import draw, load, make_folder
 from real_trials import Recorder
 from test_images import of_images
 
-from precsearch.data import Batches
+from precsearch.data import Batches, pictures
 from precsearch.errors import DataError
 from precsearch.trial import run_trial
 
@@ -137,6 +139,30 @@ def test_gone_while_training(folder: Path) -> None:
         list(Batches(data.train, 4)), list(Batches(data.validation, 4))
 
 
+def test_a_worker_that_dies_says_what_may_help(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(folder, in_memory=False, workers=1)
+    monkeypatch.setattr(pictures, "open_picture", lambda path: os._exit(3))
+    with pytest.raises(RuntimeError, match=r"reads images from .*/train ended \(.*fewer `data.workers`") as caught:
+        list(Batches(data.train, 4))
+    assert not isinstance(caught.value, DataError)  # another try may go well
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["jpg", "png", "bmp", "tif", "webp"]), st.data())
+def test_damaged_bytes_are_a_picture_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, data: st.DataObject
+) -> None:
+    path = draw(tmp_path_factory.getbasetemp() / f"fuzzed.{ending}")
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        assert pictures.open_picture(path).mode == "RGB"
+    except DataError as problem:
+        assert str(path) in str(problem) and "\n" not in str(problem)
+
+
 def test_flat_validation_folder_of_imagenet(tmp_path: Path) -> None:
     make_folder(tmp_path, parts=("train",))
     draw(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
@@ -180,7 +206,7 @@ def children(pid: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_workers_end_with_whoever_started_them(folder: Path, end: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(READER), str(folder)],

@@ -138,7 +138,9 @@ class FileSplit(BaseSplit):
                 multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
                 generator=torch.Generator(),  # or each epoch would take a number from the trial's own
             )
-        batches: Any = iter(loader)
+            # newer Pythons warn of every fork beside threads; these workers touch nothing that threads hold
+            warnings.filterwarnings("ignore", message=r".*is multi-threaded, use of fork", category=DeprecationWarning)
+            batches: Any = iter(loader)
         try:
             while True:
                 try:
@@ -174,7 +176,7 @@ class _Reading(Dataset[Any]):
 
     def _read(self, part: Part) -> Tensor:
         split = self.split
-        indices = torch.arange(len(split))[part].tolist()
+        indices = range(*part.indices(len(split))) if isinstance(part, slice) else part.tolist()
         pixels = torch.empty((len(indices), *split.shape), dtype=torch.uint8)
         for place, index in enumerate(indices):
             path = split.files.path(int(split.rows[index]))
