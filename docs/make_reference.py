@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from precsearch.experiment import Experiment
+from precsearch.experiment import DATA_KEYS, Experiment
 from precsearch.models import MODELS
 from precsearch.models.mlp import ACTIVATIONS
 from precsearch.precision.budgets import BUDGETS, BudgetKind
@@ -70,9 +70,9 @@ HEAD = """\
 <!-- Made by docs/make_reference.py from the settings' own classes; change those, then run it again. -->
 
 One YAML file holds the whole experiment. `precsearch init` writes a commented one to start from;
-[`search_spaces/digits.yaml`](../search_spaces/digits.yaml) and [`mnist.yaml`](../search_spaces/mnist.yaml) are
-complete ones. Every key has a default, except where the table says *required*. An unknown key is an error that names
-the nearest known one, with file, line and column.
+[`search_spaces/digits.yaml`](../search_spaces/digits.yaml), [`mnist.yaml`](../search_spaces/mnist.yaml) and
+[`imagenet.yaml`](../search_spaces/imagenet.yaml) are complete ones. Every key has a default, except where the table
+says *required*. An unknown key is an error that names the nearest known one, with file, line and column.
 
 The file is YAML 1.2: `1e-4` is a number, `off` and `no` are text. Any key can be set from the command line by its
 dotted path: `--set inner.epochs.search=12`. A path that is searched has no value of its own to set: write
@@ -199,7 +199,12 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return "block"
     if "const" in schema or "enum" in schema:
-        return _or([f"`{choice}`" for choice in schema.get("enum", [schema.get("const")])])
+        return _or(
+            [
+                f"`{str(choice).lower() if isinstance(choice, bool) else choice}`"
+                for choice in schema.get("enum", [schema.get("const")])
+            ]
+        )
     if choices:
         return " or ".join(dict.fromkeys(_type(member) for member in choices))
     return _plain_type(schema)
@@ -230,17 +235,17 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 def _after(path: str) -> str:
     """What follows the table of some blocks."""
-    if path == "inner":
-        return _registered("sampler", {name: kind.__doc__ for name, kind in INNER_SAMPLERS.items()})
-    if path == "inner.budget":
-        return _registered("kind", {name: _in_units(kind) for name, kind in BUDGETS.items()})
-    if path == "model":
-        return "\n".join(_builder(name, builder) for name, builder in MODELS.items())
-    if path == "study.sampler":
-        return _passed_on({name: kind.arguments for name, kind in SAMPLERS.items()} | {"grid": ()}, "sampler")
-    if path == "study.pruner":
-        return _passed_on({name: kind.arguments for name, kind in PRUNERS.items()}, "pruner")
-    return ""
+    written: dict[str, Callable[[], str]] = {
+        "data": _data_sets,
+        "model": lambda: "\n".join(_builder(name, builder) for name, builder in MODELS.items()),
+        "inner": lambda: _registered("sampler", {name: kind.__doc__ for name, kind in INNER_SAMPLERS.items()}),
+        "inner.budget": lambda: _registered("kind", {name: _in_units(kind) for name, kind in BUDGETS.items()}),
+        "study.sampler": lambda: _passed_on(
+            {name: kind.arguments for name, kind in SAMPLERS.items()} | {"grid": ()}, "sampler"
+        ),
+        "study.pruner": lambda: _passed_on({name: kind.arguments for name, kind in PRUNERS.items()}, "pruner"),
+    }
+    return written[path]() if path in written else ""
 
 
 def _registered(key: str, said: dict[str, str | None]) -> str:
@@ -256,6 +261,18 @@ def _in_units(kind: type[BudgetKind]) -> str:
     return (
         f"{said} {kind.unit[:1].upper() + kind.unit[1:] if kind.takes_table else 'In ' + kind.unit}; holds for {bound}."
     )
+
+
+def _data_sets() -> str:
+    """The keys that single data sets have besides those of `data:`."""
+    tables = []
+    for name, kind in DATA_KEYS.items():
+        bases = [_attributes(inspect.cleandoc(base.__doc__ or "")) for base in reversed(kind.__mro__)]
+        meanings = {key: text for said in bases for key, text in said.items()}
+        if kind.model_fields:
+            tables.append(f"More keys of `name: {name}`:\n\n{_table(kind, '', meanings)}")
+    about = "[Data sets](data.md) has the layout of a folder, your own data, and what each key does.\n"
+    return "\n".join([*tables, about])
 
 
 def _builder(name: str, builder: Callable[..., Any]) -> str:

@@ -15,8 +15,7 @@ from torch import nn
 
 from precsearch.allocation import Allocation
 from precsearch.conversion import apply_allocation, reread
-from precsearch.data import load_data
-from precsearch.data.dataset import Batches, DataSet
+from precsearch.data import Batches, DataSet, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import BudgetSettings, Experiment
@@ -28,7 +27,7 @@ from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from precsearch.training.continuing import check_continues, trained_with, under_limit
 from precsearch.training.recalibration import recalibrate
-from precsearch.training.stages import FinetuneStage, SearchStage, check_finite, hold_out
+from precsearch.training.stages import FinetuneStage, SearchStage, check_finite
 
 _EXAMPLE = 2
 
@@ -109,13 +108,13 @@ class _Training:
         searchable = _make_searchable(experiment, self.data, session.seed)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
-            train, rest = hold_out(train, self.inner.logits.holdout, self.order)
+            train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
             held_out = self._batches(rest)
         self.batches = self._batches(train)
         self.stage: SearchStage | FinetuneStage = SearchStage(searchable, self.inner, self.batches, held_out)
 
     def _batches(self, split: Any) -> Batches:
-        return Batches(split, self.experiment.data.batch_size, self.order)
+        return training_batches(split, self.experiment.data, self.order)
 
     def run(self) -> tuple[Allocation, nn.Module]:
         """Train to the end -> the allocation found, and the model that has it."""
@@ -227,7 +226,7 @@ def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Search
     return SearchableModel(
         build_model(experiment.model, data.input_shape, data.classes),
         [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
-        data.train.inputs[:_EXAMPLE],
+        next(iter(Batches(data.train.first(_EXAMPLE), _EXAMPLE)))[0],
         bits=inner.bits,
         targets=inner.targets,
         quantizer=inner.quantizer,

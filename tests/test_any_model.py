@@ -16,7 +16,7 @@ from precsearch.torchvision_import import import_torchvision
 CLOSE = 1e-3
 TORCHVISION = {
     "alexnet": 64, "vgg11_bn": 32, "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "densenet121": 32,
-    "googlenet": 32, "inception_v3": 128, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "efficientnet_b0": 32,
+    "googlenet": 32, "inception_v3": 96, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "efficientnet_b0": 32,
     "shufflenet_v2_x1_0": 32, "squeezenet1_1": 32, "mnasnet0_5": 32, "regnet_y_400mf": 32, "convnext_tiny": 32,
     "vit_b_16": 32, "swin_t": 32, "maxvit_t": 224,
 }  # fmt: skip
@@ -30,7 +30,7 @@ def build(name):
     size = TORCHVISION[name]
     options = {"vit_b_16": {"image_size": size}, "maxvit_t": {"input_size": (size, size)}}.get(name, {})
     if name in {"googlenet", "inception_v3"}:
-        options = {"init_weights": True}  # else torchvision warns
+        options = {"init_weights": True, "aux_logits": name == "googlenet"}  # without the first torchvision warns
     model = import_torchvision().models.get_model(name, weights=None, num_classes=10, **options)
     return alive(model), torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
 

@@ -162,5 +162,5 @@ class TestDigits:
     def test_unknown_name_and_key(self):
         with pytest.raises(ConfigurationError, match=r"`data.name` .* got 'digit'; nearest: 'digits'"):
             load_data(DataSettings(name="digit"))
-        with pytest.raises(ConfigurationError, match=r"`data.rooot` is unknown .*; nearest: 'root'"):
+        with pytest.raises(ConfigurationError, match=r"`data.rooot`: unknown key 'rooot'; did you mean 'root'\?"):
             load_data(DataSettings(rooot="x"))

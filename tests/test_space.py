@@ -65,7 +65,7 @@ def test_suggest_leaves_out_what_depends_on_another_choice() -> None:
     assert [asked[1] for asked in trial.asked] == ["schedule", "lr"]
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("name", ["digits", "mnist", "imagenet"])
 def test_optuna_samples_the_bundled_spaces_and_every_point_fits(name: str) -> None:
     experiment = load_experiment(bundled(name))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -1,4 +1,4 @@
-"""Data sets, whole in memory: a registry of names, and the user's own by import path."""
+"""Data sets, in memory or read from files: a registry of names, and the user's own by import path."""
 
 from __future__ import annotations
 
@@ -9,21 +9,32 @@ from typing import Any
 
 import torch
 
-from precsearch.data.dataset import Batches as Batches
+from precsearch.data.augment import AUGMENTATIONS
+from precsearch.data.batches import Batches as Batches
+from precsearch.data.cifar10 import load_cifar10
+from precsearch.data.dataset import BaseSplit as BaseSplit
 from precsearch.data.dataset import DataSet as DataSet
 from precsearch.data.dataset import Split as Split
 from precsearch.data.digits import load_digits
+from precsearch.data.files import FileSplit as FileSplit
+from precsearch.data.folders import load_image_folder, load_imagenet
 from precsearch.data.mnist import load_mnist
 from precsearch.data.own import load_own
 from precsearch.data.shared import loaded_once
 from precsearch.data.shared import share_data as share_data
 from precsearch.data.splits import SPLIT_SEED
 from precsearch.data.splits import hold_out as hold_out
-from precsearch.errors import ConfigurationError
-from precsearch.experiment import DataSettings
-from precsearch.imports import is_import_path, load_object, nearest, registered
+from precsearch.data.splits import hold_out_at_random as hold_out_at_random
+from precsearch.experiment import DataSettings, ImageSettings, data_keys
+from precsearch.imports import is_import_path, load_object, registered
 
-DATA_SETS: dict[str, Callable[[DataSettings], DataSet]] = {"digits": load_digits, "mnist": load_mnist}
+DATA_SETS: dict[str, Callable[[DataSettings], DataSet]] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "cifar10": load_cifar10,
+    "image_folder": load_image_folder,
+    "imagenet": load_imagenet,
+}
 
 
 def load_data(settings: DataSettings) -> DataSet:
@@ -33,22 +44,41 @@ def load_data(settings: DataSettings) -> DataSet:
         settings: the block; `batch_size` plays no part here.
 
     Returns:
-        The data set, on the CPU; not to be written to. With `train_limit`, the first so many images of the
-        training split, which is in random order for the data sets that come with precsearch.
+        The data set, on the CPU; not to be written to; its images are as they are, whatever `augment` says. With
+        `train_limit`, the first so many images of the training split, which is in random order for the data sets
+        that come with precsearch.
 
     Raises:
         ConfigurationError: the name or a key is unknown, or the user's function cannot be loaded or called.
         DataError: the data is missing, unreadable or not of the expected shape.
     """
     function: Callable[..., Any]
-    if is_import_path(settings.name):
+    own = is_import_path(settings.name)
+    if own:
         function = load_object(settings.name)
     else:
         function = DATA_SETS[registered(settings.name, DATA_SETS, "data.name")]
-        _refuse_extra(settings)
+        data_keys(settings)
     # Trials that differ in what plays no part share the memory; a relative root means another after a chdir.
     root = str(Path(settings.root).expanduser().absolute())
-    return _load(settings.model_copy(update={"root": root, "batch_size": 1}), function)
+    plain = {"augment": "none"} if not own and (settings.model_extra or {}).get("augment") == "crop-flip" else {}
+    return _load(settings.model_copy(update={"root": root, "batch_size": 1, **plain}), function)
+
+
+def training_batches(split: BaseSplit, settings: DataSettings, generator: torch.Generator) -> Batches:
+    """What weights and logits learn from: shuffled, and varied as ``data.augment`` says.
+
+    Args:
+        split: what to go through.
+        settings: `batch_size` is used, and `augment` where the data set has it.
+        generator: of order and variation.
+
+    Raises:
+        ConfigurationError: a key is not allowed.
+    """
+    keys = data_keys(settings)
+    augment = keys.augment if isinstance(keys, ImageSettings) else "none"
+    return Batches(split, settings.batch_size, generator, AUGMENTATIONS[augment])
 
 
 @lru_cache(maxsize=4)
@@ -64,11 +94,3 @@ def _load(settings: DataSettings, function: Callable[..., Any]) -> DataSet:
             return load_own(function, settings) if is_import_path(settings.name) else function(settings)
 
     return loaded_once(settings, load)
-
-
-def _refuse_extra(settings: DataSettings) -> None:
-    for key in settings.model_extra or {}:
-        known = list(DataSettings.model_fields)
-        raise ConfigurationError(
-            f"`data.{key}` is unknown for the data set {settings.name!r}{nearest(key, known)}; keys: {', '.join(known)}"
-        )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from precsearch.data.dataset import DataSet, Split
+from precsearch.data.dataset import BaseSplit, DataSet, Split
 from precsearch.errors import DataError
 
 _FEWEST_CLASSES = 2
@@ -87,13 +87,13 @@ def check_data_set(data: DataSet, where: str) -> DataSet:
     """
     if data.classes < _FEWEST_CLASSES:
         raise DataError(f"{where}: at least {_FEWEST_CLASSES} classes must hold, but got {data.classes}")
-    splits: Mapping[str, Split] = {"train": data.train, "validation": data.validation, "test": data.test}
+    splits: Mapping[str, BaseSplit] = {"train": data.train, "validation": data.validation, "test": data.test}
     for name, split in splits.items():
         check_labels(split.targets, data.classes, f"{where}, {name} targets")
-        if tuple(split.inputs.shape[1:]) != data.input_shape:
+        if split.shape != data.input_shape:
             raise DataError(
                 f"{where}: inputs of one shape must hold, but train has {list(data.input_shape)} "
-                f"and {name} has {list(split.inputs.shape[1:])}"
+                f"and {name} has {list(split.shape)}"
             )
     return data
 

@@ -1,43 +1,119 @@
-"""Images and labels in memory: splits, a data set, and batches of a split."""
+"""Splits and data sets: images and labels, in memory here, or read from files by a split of another kind."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from precsearch.data.augment import Varied
+from precsearch.data.look import Look
 
-@dataclass(frozen=True, eq=False)  # compared by identity: tensors have no one equality
-class Split:
-    """One part of a data set.
+Part = slice | Tensor
+"""Which images a batch has: a range, or indices ([B] int64)."""
+
+
+class BaseSplit(ABC):
+    """One part of a data set, wherever its images are.
 
     Attributes:
-        inputs: [N, ...] float32.
         targets: [N] int64, class indices from 0.
     """
 
-    inputs: Tensor
     targets: Tensor
 
     def __len__(self) -> int:
         return int(self.targets.shape[0])
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of one input, such as (1, 28, 28)."""
+
+    @abstractmethod
+    def first(self, count: int) -> Self:
+        """The first `count` images, sharing memory."""
+
+    @abstractmethod
+    def select(self, indices: Tensor) -> Self:
+        """The images at `indices` ([M] int64)."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The split with its batches on `device`; itself where they are there already."""
+
+    @abstractmethod
+    def read(self, parts: Sequence[Part], varied: Varied | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """One batch a part: inputs [B, ...] float32 and targets [B] int64.
+
+        Args:
+            parts: what to read, in this order.
+            varied: how training images are varied; by nothing where None.
+        """
+
+    @abstractmethod
+    def sign(self, digest: Any) -> None:
+        """Feed what tells this split from others to a hash."""
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: tensors have no one equality
+class Split(BaseSplit):
+    """One part of a data set, in memory.
+
+    Attributes:
+        inputs: [N, ...] float32, or pixels [N, C, H, W] uint8.
+        targets: [N] int64, class indices from 0.
+        look: how pixels become inputs; not used for inputs that are float32 already.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    look: Look = field(default_factory=Look)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input, such as (1, 28, 28)."""
+        return tuple(self.inputs.shape[1:])
+
     def first(self, count: int) -> Split:
         """The first `count` images, sharing memory."""
-        return Split(self.inputs[:count], self.targets[:count])
+        return replace(self, inputs=self.inputs[:count], targets=self.targets[:count])
 
     def select(self, indices: Tensor) -> Split:
         """The images at `indices` ([M] int64), copied."""
         indices = indices.to(self.inputs.device)
-        return Split(self.inputs.index_select(0, indices), self.targets.index_select(0, indices))
+        inputs, targets = self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
+        return replace(self, inputs=inputs, targets=targets)
 
     def to(self, device: torch.device | str) -> Split:
         """The split on `device`; itself where it is there already."""
         inputs, targets = self.inputs.to(device), self.targets.to(device)
-        return self if inputs is self.inputs and targets is self.targets else Split(inputs, targets)
+        same = inputs is self.inputs and targets is self.targets
+        return self if same else replace(self, inputs=inputs, targets=targets)
+
+    def read(self, parts: Sequence[Part], varied: Varied | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """One batch a part: inputs [B, ...] float32 and targets [B] int64."""
+        for part in parts:
+            if isinstance(part, slice):
+                inputs, targets = self.inputs[part], self.targets[part]
+            else:
+                batch = self.select(part)
+                inputs, targets = batch.inputs, batch.targets
+            if varied is not None:
+                inputs = varied.pixels(inputs, part)
+            yield self.look.inputs(inputs), targets
+
+    def sign(self, digest: Any) -> None:
+        """Feed the tensors' bytes to a hash."""
+        for tensor in (self.inputs, self.targets):
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        if self.inputs.dtype == torch.uint8:
+            digest.update(repr((self.look.mean, self.look.std)).encode())
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +126,14 @@ class DataSet:
         validation: what objectives see.
         test: read once, for the report.
         classes: how many there are; targets lie in [0, classes).
-        checksum: first 16 hex digits of SHA-256 over the tensors' bytes; computed where not given.
+        checksum: first 16 hex digits of SHA-256; computed where not given: over the tensors' bytes of what is in
+            memory; over the sorted paths and the sizes of files that are read one by one, not over what they hold.
     """
 
     name: str
-    train: Split
-    validation: Split
-    test: Split
+    train: BaseSplit
+    validation: BaseSplit
+    test: BaseSplit
     classes: int
     checksum: str = ""
 
@@ -67,7 +144,7 @@ class DataSet:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, such as (1, 28, 28)."""
-        return tuple(self.train.inputs.shape[1:])
+        return self.train.shape
 
     def limited(self, count: int) -> DataSet:
         """The same with only the first `count` training images; itself where there are no more than that."""
@@ -83,62 +160,8 @@ class DataSet:
         return replace(self, train=train, validation=validation, test=test)
 
 
-class Batches:
-    """One split in batches, as often as it is iterated; no worker processes, since all of it is in memory.
-
-    The last batch may be smaller, but is never a single image where a larger one is possible (BatchNorm
-    cannot train on one): a single image left over joins the batch before it.
-
-    Args:
-        split: what to go through.
-        batch_size: images a batch, >= 1.
-        generator: shuffles: each iteration draws one permutation from it. In order where None.
-
-    Raises:
-        ValueError: `batch_size` < 1.
-    """
-
-    def __init__(self, split: Split, batch_size: int, generator: torch.Generator | None = None) -> None:
-        if batch_size < 1:
-            raise ValueError(f"`batch_size >= 1` must hold, but got {batch_size}")
-        self.split = split
-        self.batch_size = batch_size
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return len(self._starts())
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches (inputs [B, ...] float32, targets [B] int64) of one epoch."""
-        order = None
-        if self.generator is not None:  # drawn here, not at the first batch: what a checkpoint holds is plain
-            order = torch.randperm(len(self.split), generator=self.generator, device=self.generator.device)
-            order = order.to(self.split.inputs.device)
-        return self._epoch(order)
-
-    def to(self, device: torch.device | str) -> Batches:
-        """The same batches with the split on `device`; the generator is shared and stays where it is."""
-        return Batches(self.split.to(device), self.batch_size, self.generator)
-
-    def _epoch(self, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        starts = self._starts()
-        for start, end in zip(starts, [*starts[1:], len(self.split)], strict=True):
-            if order is None:
-                yield self.split.inputs[start:end], self.split.targets[start:end]
-            else:
-                batch = self.split.select(order[start:end])
-                yield batch.inputs, batch.targets
-
-    def _starts(self) -> list[int]:
-        starts = list(range(0, len(self.split), self.batch_size))
-        if len(starts) > 1 and self.batch_size > 1 and starts[-1] == len(self.split) - 1:
-            starts.pop()
-        return starts
-
-
-def _checksum(*splits: Split) -> str:
+def _checksum(*splits: BaseSplit) -> str:
     digest = hashlib.sha256()
     for split in splits:
-        for tensor in (split.inputs, split.targets):
-            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        split.sign(digest)
     return digest.hexdigest()[:16]

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import socket
-import sys
-import tempfile
-import zlib
-from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +11,7 @@ from torch import Tensor
 
 from precsearch.data.checks import check_labels
 from precsearch.data.dataset import DataSet, Split
+from precsearch.data.fetching import REMEDIES, Source, fetched
 from precsearch.data.splits import hold_out
 from precsearch.errors import DataError
 from precsearch.experiment import DataSettings
@@ -28,11 +22,13 @@ _FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in _KINDS
 _SIZE = (28, 28)
 _CLASSES = 10
 _BRIGHTEST = 255.0
-_SILENCE = 30.0  # seconds without an answer after which a download counts as failed
-_REMEDIES = (
-    "Use a folder that has them with `--set data.root=DIR`, or the bundled digits, which need no files: "
-    "`precsearch run search_spaces/digits.yaml`"
-)
+
+
+def _fetch(folder: str) -> None:
+    import_torchvision().datasets.MNIST(folder, train=True, download=True)
+
+
+SOURCE = Source("MNIST", Path("MNIST") / "raw", _FILES, _fetch)
 
 
 def load_mnist(settings: DataSettings) -> DataSet:
@@ -47,12 +43,7 @@ def load_mnist(settings: DataSettings) -> DataSet:
     Raises:
         DataError: files are missing and cannot be fetched, or one is unreadable or not what it should be.
     """
-    root = Path(settings.root).expanduser().absolute()
-    if _missing(root):
-        if not settings.download:
-            raise DataError(f"{_not_found(root)}, and `data.download` is false. {_REMEDIES}")
-        _download(root)
-    raw = root / "MNIST" / "raw"
+    raw = fetched(SOURCE, settings)
     train, validation = hold_out(_read(raw, "train"), settings.validation)
     return DataSet("mnist", _scaled(train), _scaled(validation), _scaled(_read(raw, "t10k")), _CLASSES)
 
@@ -61,64 +52,6 @@ def _scaled(split: Split) -> Split:
     # To [0, 1] and no further: inputs without a sign need no sign bit when they are quantized, which
     # subtracting a mean would cost them.
     return Split(split.inputs.to(torch.float32).div_(_BRIGHTEST).unsqueeze(1), split.targets)
-
-
-def _missing(root: Path) -> list[str]:
-    missing = []
-    for name in _FILES:
-        try:
-            (root / "MNIST" / "raw" / name).stat()  # exists() calls a forbidden folder an empty one
-        except (FileNotFoundError, NotADirectoryError):
-            missing.append(name)
-        except OSError as problem:
-            raise DataError(f"cannot read the MNIST folder {root} ({problem}). {_REMEDIES}") from problem
-    return missing
-
-
-def _not_found(root: Path) -> str:
-    missing = _missing(root)
-    return f"no MNIST in {root / 'MNIST' / 'raw'} (missing: {', '.join(missing)})"
-
-
-def _download(root: Path) -> None:
-    """Fetch into a temporary folder and move whole files in: nothing half-written stays, workers may race."""
-    mnist = import_torchvision().datasets.MNIST
-    try:
-        with _folder(root), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder, _quiet():
-            mnist(folder, train=True, download=True)
-            raw = root / "MNIST" / "raw"
-            raw.mkdir(parents=True, exist_ok=True)
-            for name in _FILES:
-                (Path(folder) / "MNIST" / "raw" / name).replace(raw / name)
-    except (RuntimeError, OSError, HTTPException, EOFError, zlib.error) as problem:
-        told = " ".join(str(problem).split()) or type(problem).__name__
-        raise DataError(f"{_not_found(root)}, and the download failed: {told}. {_REMEDIES}") from problem
-
-
-@contextlib.contextmanager
-def _folder(root: Path) -> Iterator[None]:
-    """Make `root`, and take away again what of it was made, where nothing came to lie in it."""
-    made = [folder for folder in (root, *root.parents) if not folder.exists()]
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep stdout for ``--json``, and a silent network from holding the trial for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _read(raw: Path, part: str) -> Split:
@@ -140,10 +73,10 @@ def _read_file(read: Any, file: Path) -> Tensor:
     try:
         tensor: Tensor = read(str(file))
     except OSError as problem:
-        raise DataError(f"cannot read {file} ({problem.strerror or problem}). {_REMEDIES}") from problem
+        raise DataError(f"cannot read {file} ({problem.strerror or problem}). {REMEDIES}") from problem
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError, OverflowError) as problem:
         raise DataError(
             f"{file} is not a whole IDX file ({type(problem).__name__}: {problem}): damaged or cut short; "
-            f"delete it, and it is fetched again. {_REMEDIES}"
+            f"delete it, and it is fetched again. {REMEDIES}"
         ) from problem
     return tensor

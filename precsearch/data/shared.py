@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from precsearch.data.dataset import DataSet, Split
+from precsearch.data.look import Look
 from precsearch.experiment import DataSettings
 
 _PREFIX: Final = "precsearch-data-"
@@ -64,9 +66,16 @@ def loaded_once(settings: DataSettings, load: Callable[[], DataSet]) -> DataSet:
         return load()
     key = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
     path = _held[0][0] / f"{key}.safetensors"
+    unshared = path.with_suffix(".files")  # images that are read from their own files stay there
+    if unshared.exists():
+        return load()
     with _locked(path.with_suffix(".lock")):
         if not path.is_file():
-            _write(path, load())
+            data = load()
+            if not all(isinstance(getattr(data, name), Split) for name in _SPLITS):
+                unshared.touch()
+                return data
+            _write(path, data)
     return _read(path)
 
 
@@ -79,12 +88,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _write(path: Path, data: DataSet) -> None:
     tensors: dict[str, Tensor] = {}
+    looks: dict[str, list[tuple[float, ...]]] = {}
     for name in _SPLITS:
         split = getattr(data, name)
         # cloned: splits are often parts of one tensor, which the format refuses
         tensors[f"{name}.inputs"] = split.inputs.clone(memory_format=torch.contiguous_format)
         tensors[f"{name}.targets"] = split.targets.clone(memory_format=torch.contiguous_format)
-    about = {"name": data.name, "classes": str(data.classes), "checksum": data.checksum}
+        looks[name] = [split.look.mean, split.look.std]
+    about = {"name": data.name, "classes": str(data.classes), "checksum": data.checksum, "looks": json.dumps(looks)}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata=about)
     partial.replace(path)
@@ -93,5 +104,6 @@ def _write(path: Path, data: DataSet) -> None:
 def _read(path: Path) -> DataSet:
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
-        splits = {n: Split(file.get_tensor(f"{n}.inputs"), file.get_tensor(f"{n}.targets")) for n in _SPLITS}
+        looks = {name: Look(*map(tuple, look)) for name, look in json.loads(about["looks"]).items()}
+        splits = {n: Split(file.get_tensor(f"{n}.inputs"), file.get_tensor(f"{n}.targets"), looks[n]) for n in _SPLITS}
     return DataSet(about["name"], **splits, classes=int(about["classes"]), checksum=about["checksum"])

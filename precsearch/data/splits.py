@@ -1,15 +1,18 @@
-"""Holding images out: stratified by class, the same for every trial."""
+"""Holding images out: stratified by class, the same for every trial; or at random, as a trial draws."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 
-from precsearch.data.dataset import Split
+from precsearch.data.dataset import BaseSplit
 from precsearch.errors import DataError
+
+S = TypeVar("S", bound=BaseSplit)
 
 SPLIT_SEED = 0
 """Of every built-in split: fixed, so that trials of any seed are compared on the same images."""
@@ -17,7 +20,7 @@ SPLIT_SEED = 0
 _SMALLEST_CLASS = 2  # one image for each side
 
 
-def hold_out(split: Split, amount: float | int, seed: int = SPLIT_SEED) -> tuple[Split, Split]:
+def hold_out(split: S, amount: float | int, seed: int = SPLIT_SEED) -> tuple[S, S]:
     """Part a split in two, each class in proportion, both parts in random order.
 
     Args:
@@ -26,7 +29,7 @@ def hold_out(split: Split, amount: float | int, seed: int = SPLIT_SEED) -> tuple
         seed: the parts depend on nothing else.
 
     Returns:
-        (what remains, what is held out), copies.
+        (what remains, what is held out), copies of what is in memory.
 
     Raises:
         DataError: a part would be empty or smaller than the number of classes, or a class has one image only.
@@ -51,3 +54,10 @@ def hold_out(split: Split, amount: float | int, seed: int = SPLIT_SEED) -> tuple
         np.arange(total), test_size=held, random_state=seed, stratify=split.targets.cpu().numpy()
     )
     return split.select(torch.from_numpy(rest)), split.select(torch.from_numpy(out))
+
+
+def hold_out_at_random(split: S, fraction: float, generator: torch.Generator) -> tuple[S, S]:
+    """Part a split by one permutation drawn from `generator` -> the rest, and the held-out fraction."""
+    order = torch.randperm(len(split), generator=generator)
+    count = min(max(1, round(fraction * len(split))), len(split) - 1)
+    return split.select(order[count:]), split.select(order[:count])

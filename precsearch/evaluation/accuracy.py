@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from precsearch.data.dataset import Batches, Split
+from precsearch.data.batches import Batches
+from precsearch.data.dataset import BaseSplit
 
 _BATCH = 1000
 
@@ -26,7 +27,7 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, split: Split, batch_size: int = _BATCH) -> Measured:
+def measure(model: nn.Module, split: BaseSplit, batch_size: int = _BATCH) -> Measured:
     """Run `model` over `split` in evaluation mode; its mode is restored.
 
     Args:

@@ -1,6 +1,14 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
+from precsearch.experiment.checks import data_keys
 from precsearch.experiment.document import Experiment
+from precsearch.experiment.images import (
+    DATA_KEYS,
+    Cifar10Settings,
+    FolderSettings,
+    ImageNetSettings,
+    ImageSettings,
+)
 from precsearch.experiment.inner import (
     BudgetSettings,
     EpochSettings,
@@ -30,12 +38,17 @@ from precsearch.experiment.outer import (
 from precsearch.experiment.task import DataSettings, ModelSettings
 
 __all__ = [
+    "DATA_KEYS",
     "BudgetSettings",
+    "Cifar10Settings",
     "ConstraintSettings",
     "DataSettings",
     "EpochSettings",
     "ExecutorSettings",
     "Experiment",
+    "FolderSettings",
+    "ImageNetSettings",
+    "ImageSettings",
     "InnerSettings",
     "LogitSettings",
     "ModelSettings",
@@ -48,6 +61,7 @@ __all__ = [
     "TemperatureSettings",
     "apply_point",
     "bundled",
+    "data_keys",
     "dump_experiment",
     "fingerprint",
     "load_experiment",

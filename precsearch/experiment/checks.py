@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from precsearch.allocation import TABLED
 from precsearch.errors import ConfigurationError
+from precsearch.experiment.base import Settings
 from precsearch.experiment.document import Experiment
+from precsearch.experiment.images import DATA_KEYS, NoKeys
 from precsearch.experiment.places import Finding
 from precsearch.experiment.schema import locate, nearest, set_at
 from precsearch.experiment.task import DataSettings
-from precsearch.experiment.wording import show, validate
+from precsearch.experiment.wording import block_findings, show, validate
 from precsearch.experiment.yaml12 import scalar
 from precsearch.space import FloatDimension
 
@@ -29,7 +31,12 @@ def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Expe
     for path, value in params.items():
         trail = locate(path)
         set_at(raw, trail, _listed(value, _LISTS[trail]) if trail in _LISTS else value)
-    return validate(raw)
+    changed, findings = validate(raw)
+    if changed is not None:
+        known = data_findings(experiment.data)  # told already, and not by this point
+        wrong = [finding for finding in data_findings(changed.data) if finding not in known]
+        return (None, wrong) if wrong else (changed, [])
+    return changed, findings
 
 
 def _listed(value: Any, kind: type) -> Any:
@@ -47,7 +54,7 @@ def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding
         experiment: valid block by block.
         searched: the paths that `space` names, those with an invalid dimension too.
     """
-    yield from _data_keys(experiment)
+    yield from data_findings(experiment.data)
     yield from _measured(experiment)
     for path in experiment.space:
         yield from _path(experiment, path)
@@ -57,15 +64,36 @@ def check(experiment: Experiment, searched: Collection[str]) -> Iterator[Finding
         yield from _countable(experiment)
 
 
-def _data_keys(experiment: Experiment) -> Iterator[Finding]:
-    if ":" not in experiment.data.name:
-        for key in experiment.data.model_extra or {}:
-            hint = nearest(key, DataSettings.model_fields) or "; only a data function of your own takes others"
-            yield Finding(
-                ("data", key),
-                f"unknown key {key!r}{hint}",
-                at_key=True,
-            )
+def data_findings(data: DataSettings) -> list[Finding]:
+    """What is wrong with the keys that belong to the data set's name; of a function of one's own, it says itself."""
+    kind = None if ":" in data.name else DATA_KEYS.get(data.name, NoKeys)
+    if kind is None:
+        return []
+    extra = data.model_extra or {}
+    known = [*DataSettings.model_fields, *kind.model_fields]
+    strange = [key for key in extra if key not in kind.model_fields]
+    return [
+        Finding(("data", key), f"unknown key {key!r}{_hint(key, known)}", at_key=True) for key in strange
+    ] + block_findings(kind, {key: value for key, value in extra.items() if key not in strange}, ("data",))
+
+
+def data_keys(data: DataSettings) -> Settings | None:
+    """The keys that belong to the data set's name, checked; None for a data function of one's own.
+
+    Raises:
+        ConfigurationError: when one is unknown or its value is not allowed.
+    """
+    if findings := data_findings(data):
+        told = "; ".join(f"`{finding.path}`: {finding.message}" for finding in findings)
+        raise ConfigurationError(f"{told} (data set {data.name!r})")
+    return None if ":" in data.name else DATA_KEYS.get(data.name, NoKeys).model_validate(data.model_extra or {})
+
+
+def _hint(key: str, known: list[str]) -> str:
+    owners = [name for name, kind in DATA_KEYS.items() if key in kind.model_fields]
+    if owners:
+        return f"; only {', '.join(owners)} and a data function of your own take it"
+    return nearest(key, known) or "; only a data function of your own takes others"
 
 
 def _measured(experiment: Experiment) -> Iterator[Finding]:

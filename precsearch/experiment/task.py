@@ -20,10 +20,10 @@ Share = Annotated[Annotated[int, Tag("count")] | Annotated[float, Tag("fraction"
 
 
 class DataSettings(Settings):
-    """`data:`; keys other than these are passed to the user's own data function.
+    """`data:`; a data set of images has more keys, and a data function of your own is passed all other keys.
 
     Attributes:
-        name: ``digits``, ``mnist``, or ``package.module:function``.
+        name: ``digits``, ``mnist``, ``cifar10``, ``image_folder``, ``imagenet``, or ``package.module:function``.
         root: folder that holds (or receives) the files.
         validation: images held out of training for validation; a fraction of 1, or a count.
         batch_size: images a step.

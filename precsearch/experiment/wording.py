@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from precsearch.experiment.document import Experiment
@@ -28,6 +28,16 @@ def validate(raw: Any) -> tuple[Experiment | None, list[Finding]]:
         return None, [_finding(details, raw) for details in told]
 
 
+def block_findings(kind: type[BaseModel], raw: Any, before: Trail) -> list[Finding]:
+    """What is wrong with a block that is read as `kind` and stands at `before` in the document."""
+    try:
+        kind.model_validate(raw)
+    except ValidationError as error:
+        found = [_finding(details, raw) for details in error.errors(include_url=False)]
+        return [Finding((*before, *finding.trail), finding.message, finding.at_key) for finding in found]
+    return []
+
+
 def show(value: object) -> str:
     """A value as a message names it, the way YAML writes it."""
     words = {None: "null", True: "true", False: "false"}
@@ -42,9 +52,8 @@ def _finding(details: ErrorDetails, raw: Any) -> Finding:
     trail = _trail(location, raw)
     if kind == "extra_forbidden":
         keys = keys_at(trail[:-1], raw)
-        hint = (
-            nearest(str(trail[-1]), [key for key in keys if key not in _at(trail[:-1], raw)])
-            or f"; the keys here are {', '.join(keys)}"
+        hint = nearest(str(trail[-1]), [key for key in keys if key not in _at(trail[:-1], raw)]) or (
+            f"; the keys here are {', '.join(keys)}" if keys else ""
         )
         return Finding(trail, f"unknown key {trail[-1]!r}{hint}", at_key=True)
     if kind == "union_tag_invalid":

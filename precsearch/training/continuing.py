@@ -30,7 +30,7 @@ MUTABLE: Final = (
     LIMIT,
     "inner.budgets.*.limit",
 )
-_MACHINE: Final = ("data.root", "data.download")  # where the same images lie
+_MACHINE: Final = ("data.root", "data.download", "data.workers", "data.in_memory")  # where the same images lie
 _SETTLED: Final = ("fixed", "uniform", "random")  # samplers whose allocation is made before the first step
 
 

@@ -6,13 +6,15 @@ A stage knows one epoch; `trial.py` strings epochs together and checkpoints betw
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from precsearch.data.dataset import Batches, Split
+from precsearch.data.batches import Batches
 from precsearch.errors import DivergedError
 from precsearch.experiment import InnerSettings, OptimizerSettings
 from precsearch.searchable import SearchableModel
@@ -123,14 +125,16 @@ class SearchStage(Stage):
         """One epoch in float32, while the ranges get to know the data -> mean loss."""
         self.searchable.quantize(False)
         self.searchable.train()
-        return _mean(self._weight_step(inputs, targets) for inputs, targets in self.batches)
+        return _mean(self._weight_step, self.batches)
 
     def search(self) -> float:
         """One epoch of drawn allocations -> mean loss."""
         self.searchable.quantize(True)
         self.searchable.train()
-        held_out = _forever(self.held_out) if self.held_out is not None else None
-        return _mean(self._search_step(inputs, targets, held_out) for inputs, targets in self.batches)
+        if self.held_out is None:
+            return _mean(partial(self._search_step, held_out=None), self.batches)
+        with closing(_forever(self.held_out)) as held_out:
+            return _mean(partial(self._search_step, held_out=held_out), self.batches)
 
     def _weight_step(self, inputs: Tensor, targets: Tensor) -> float:
         self.zero_grad()
@@ -200,7 +204,7 @@ class FinetuneStage(Stage):
     def finetune(self) -> float:
         """One epoch -> mean loss."""
         self.model.train()
-        return _mean(self._one(inputs, targets) for inputs, targets in self.batches)
+        return _mean(self._one, self.batches)
 
     def _one(self, inputs: Tensor, targets: Tensor) -> float:
         self.zero_grad()
@@ -218,13 +222,6 @@ def check_finite(name: str, value: float) -> float:
     return value
 
 
-def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple[Split, Split]:
-    """Part a split at random -> the rest, and the held-out fraction."""
-    order = torch.randperm(len(split), generator=generator)
-    count = min(max(1, round(fraction * len(split))), len(split) - 1)
-    return split.select(order[count:]), split.select(order[:count])
-
-
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load moments and the place in the schedule; the settings stay, as the experiment may have been changed."""
     groups = optimizer.state_dict()["param_groups"]
@@ -234,11 +231,14 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-def _forever(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+def _forever(batches: Batches) -> Generator[tuple[Tensor, Tensor], None, None]:
     while True:
         yield from batches
 
 
-def _mean(values: Iterator[float]) -> float:
-    collected = list(values)
+def _mean(step: Callable[[Tensor, Tensor], float], batches: Batches) -> float:
+    # a plain loop: an error leaves it, and no one holds the batches' reader and its processes any more
+    collected = []
+    for inputs, targets in batches:
+        collected.append(step(inputs, targets))
     return sum(collected) / len(collected)
