@@ -234,6 +234,11 @@ def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Search
         granularity=inner.granularity,
         sampler=inner.sampler,
         pin=inner.pin,
+        candidates=inner.candidates,
+        groups={
+            name: group if isinstance(group, tuple) else group.model_dump() for name, group in inner.groups.items()
+        },
+        share=inner.share,
         allocation=Allocation.from_json(Path(allocation)) if isinstance(allocation, str) else allocation,
         temperature=inner.temperature.start,
         seed=seed,

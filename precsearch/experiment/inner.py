@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
+from precsearch.experiment.layerwise import Bits, LayerwiseSettings, ascending
 
-Bits = int
-Searchable = Literal["weight", "activation"]  # gradients have budgets, but no quantizers yet
 BitsList = Annotated[tuple[Bits, ...], Field(strict=False)]  # a YAML list becomes a tuple; its entries stay strict
 
 
@@ -30,9 +29,6 @@ Limit = Annotated[
     Discriminator(_limit_form),
 ]
 BitsFile = Annotated[Annotated[str, Tag("text")] | Annotated[BitsList, Tag("other")], Discriminator(_text_or_other)]
-Pin = Annotated[Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_text_or_other)]
-
-
 Kind = Literal["layer_bits", "average_bits", "model_size", "bitops", "activation_memory", "latency", "energy"]
 
 
@@ -141,7 +137,7 @@ class LogitSettings(Settings):
     holdout: float = Field(default=0.3, gt=0, lt=1)
 
 
-class InnerSettings(Settings):
+class InnerSettings(LayerwiseSettings):
     """`inner:` the differentiable search inside one training run.
 
     Attributes:
@@ -154,10 +150,9 @@ class InnerSettings(Settings):
         allocation: for the ``fixed`` sampler: a path to an allocation's JSON, or bits, one a layer.
         budget: what every allocation keeps.
         budgets: name -> a further budget, which every allocation keeps as well.
-        pin: layer (or ``*`` pattern) -> bits that are not searched, or ``float``.
     """
 
-    targets: tuple[Searchable, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
+    targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
     bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1, strict=False)
     quantizer: Literal["dorefa", "symmetric"] = "dorefa"
     scale: Literal["l2", "max"] = "l2"
@@ -168,7 +163,6 @@ class InnerSettings(Settings):
     allocation: BitsFile | None = None
     budget: BudgetSettings = BudgetSettings()
     budgets: dict[str, FurtherBudgetSettings] = Field(default={})
-    pin: dict[str, Pin] = Field(default={})
     temperature: TemperatureSettings = TemperatureSettings()
     regularization: RegularizationSettings = RegularizationSettings()
     epochs: EpochSettings = EpochSettings()
@@ -177,7 +171,7 @@ class InnerSettings(Settings):
 
     @field_validator("targets")
     @classmethod
-    def _distinct(cls, value: tuple[Searchable, ...]) -> tuple[Searchable, ...]:
+    def _distinct(cls, value: tuple[Target, ...]) -> tuple[Target, ...]:
         if len(set(value)) != len(value):
             raise ValueError(f"each target once must hold, but got {list(value)}")
         return value
@@ -185,14 +179,7 @@ class InnerSettings(Settings):
     @field_validator("bits")
     @classmethod
     def _ascending(cls, value: tuple[Bits, ...]) -> tuple[Bits, ...]:
-        for bits in value:
-            if not 1 <= bits <= 16:  # noqa: PLR2004 -- the bit-widths fake quantization is made for
-                raise ValueError(f"`1 <= bits <= 16` must hold, but got {bits}")
-        if list(value) != sorted(set(value)):
-            raise ValueError(
-                f"ascending and without doubles must hold, but got {list(value)}; write {sorted(set(value))}"
-            )
-        return value
+        return ascending(value)
 
     @field_validator("budgets")
     @classmethod
@@ -200,14 +187,6 @@ class InnerSettings(Settings):
         for name in value:
             if not name or "." in name:
                 raise ValueError(f"names without dots must hold, so that `space` can name them, but got {name!r}")
-        return value
-
-    @field_validator("pin")
-    @classmethod
-    def _pinned_bits(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for layer, bits in value.items():
-            if bits != "float" and not 1 <= bits <= 16:  # noqa: PLR2004
-                raise ValueError(f"`1 <= bits <= 16` or `float` must hold for layer {layer!r}, but got {bits}")
         return value
 
     @model_validator(mode="after")
