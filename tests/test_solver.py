@@ -222,12 +222,14 @@ class TestProblem:
         chosen = allowed[seed % len(allowed)]
         assert (problem.spent(chosen) == spent_by_hand(problem, chosen)).all()
         extra = problem.extra(chosen)
-        fits = problem.fitting(chosen, extra)
+        fits, price = problem.moves(chosen)
         for slot, k in np.argwhere(problem.candidates):
             moved = chosen.copy()
             moved[slot] = k
             after = spent_by_hand(problem, moved)
             assert (problem.spent(chosen) + extra[:, slot, k] == after).all()
+            more = np.maximum(extra[:, slot, k], 0) / problem.scale
+            assert price[slot, k] == pytest.approx(more.sum(), rel=1e-12, abs=0)
             assert fits[slot, k] == (after <= problem.limits).all() == problem.keeps_budget(moved)
 
     def test_by_hand(self):

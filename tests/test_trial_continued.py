@@ -110,6 +110,19 @@ def test_a_limit_lowered_in_the_fine_tune_is_refused(tmp_path: Path, kind: str, 
         run_trial(experiment(targets, f"inner.budget={{kind: {kind}, limit: {lower}}}"), Recorder(tmp_path))
 
 
+def test_the_limit_of_a_further_budget_follows_in_the_fine_tune(tmp_path: Path) -> None:
+    def named(limit: float) -> str:
+        return f"inner.budgets={{flash: {{kind: layer_bits, limit: {limit}}}}}"
+
+    cut(tmp_path, 4, named(4.0), "inner.budget.limit=8")
+    with pytest.raises(
+        BudgetError, match=r"`inner\.budgets\.flash\.limit` must not fall below what the allocation spends"
+    ):
+        run_trial(experiment(named(2.0), "inner.budget.limit=8"), Recorder(tmp_path))
+    found = run_trial(experiment(named(5.0), "inner.budget.limit=8"), Recorder(tmp_path))
+    assert [(use.name, use.limit) for use in found.allocation.budgets] == [(None, 8.0), ("flash", 5.0)]
+
+
 @pytest.mark.parametrize("sampler", ["uniform", "random"])
 def test_an_allocation_made_before_the_first_step_cannot_follow_a_limit(tmp_path: Path, sampler: str) -> None:
     cut(tmp_path, 2, f"inner.sampler={sampler}", "inner.budget.limit=4.0")

@@ -9,6 +9,7 @@ Legend: S slots, K candidates, H candidates of a slot's hub, C constraints that 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from precsearch.precision.problem import Floats, Problem
 
 _STEPS = 100
 _NEWTON_STEPS = 60
+_MILD = 8.0  # spread of the scores of one slot, over the temperature, that Newton's steps cope with
+_COOLING = 4.0
 _AHEAD = 0.7  # a step that leaves more of the excess than this was slow
 _CLOSE = 1e-9
 
@@ -94,7 +97,7 @@ def find_multipliers(scores_SK: Floats, problem: Problem) -> Floats:
     """
     if problem.separable:
         return _roots(scores_SK, problem)
-    return _projected_newton(scores_SK, problem, free_of_sign(problem))
+    return _from_hot(scores_SK, problem)
 
 
 def _roots(scores_SK: Floats, problem: Problem) -> Floats:
@@ -139,9 +142,27 @@ def _each_alone(scores_SK: Floats, multiplier_C: Floats, problem: Problem) -> tu
     return mean @ of_constraint, variance @ of_constraint
 
 
-def _projected_newton(scores_SK: Floats, problem: Problem, least: Floats) -> Floats:
+def _from_hot(scores_SK: Floats, problem: Problem) -> Floats:
+    """Solve at a temperature that Newton's steps can cope with, then ever colder, each from the one before.
+
+    Cold distributions are settled nearly everywhere, and their dual is nearly a polyhedron.
+    """
+    least = free_of_sign(problem)
+    lowest_S = np.where(problem.candidates, scores_SK, np.inf).min(1)
+    spread = float((scores_SK.max(1) - lowest_S).max())
+    heat = _COOLING ** max(0, math.ceil(math.log(max(spread, 1e-300) / _MILD, _COOLING)))
+    current = np.zeros(len(problem.limits))
+    while True:
+        current = _projected_newton(scores_SK / heat, problem, least, current)
+        if heat <= 1:
+            return current
+        heat /= _COOLING
+        current = current * _COOLING
+
+
+def _projected_newton(scores_SK: Floats, problem: Problem, least: Floats, start: Floats) -> Floats:
     """Minimize the dual over ``multiplier >= least`` (Bertsekas 1982), with backtracking."""
-    current, room = np.zeros(len(problem.limits)), problem.limits / problem.scale
+    current, room = start, problem.limits / problem.scale
     now = moments(scores_SK, current, problem)
     for _ in range(_NEWTON_STEPS):
         gradient = room - now.mean
@@ -150,19 +171,27 @@ def _projected_newton(scores_SK: Floats, problem: Problem, least: Floats) -> Flo
             break
         step = np.zeros_like(current)
         inside = now.covariance[np.ix_(free, free)]
-        ridge = 1e-12 * (inside.trace() + 1e-30) * np.eye(len(inside))
+        ridge = (1e-12 * inside.trace() + 1e-12) * np.eye(len(inside))
         step[free] = np.linalg.lstsq(inside + ridge, -gradient[free], rcond=None)[0]
         # Where the distribution is nearly settled its covariance says little: no step goes far beyond the last point.
         step *= min(1.0, float((10 * np.abs(current).max() + 100) / np.maximum(np.abs(step).max(), 1e-300)))
-        best, value = None, now.log_z + room @ current
-        for _ in range(40):
-            tried = np.maximum(current + step, least)
-            then = moments(scores_SK, tried, problem)
-            if then.log_z + room @ tried <= value + 1e-4 * gradient @ (tried - current):
-                best = tried
-                break
-            step /= 2
-        if best is None or np.array_equal(best, current):
+        tried, then = _backtrack(scores_SK, problem, least, current, step, now)
+        if np.array_equal(tried, current):
             break
-        current, now = best, then
+        current, now = tried, then
     return current
+
+
+def _backtrack(
+    scores_SK: Floats, problem: Problem, least: Floats, current: Floats, step: Floats, now: Moments
+) -> tuple[Floats, Moments]:
+    """The first of ever smaller steps that lowers the dual enough (Armijo); `current` where none does."""
+    room = problem.limits / problem.scale
+    value, gradient = now.log_z + room @ current, room - now.mean
+    for _ in range(40):
+        tried = np.maximum(current + step, least)
+        then = moments(scores_SK, tried, problem)
+        if then.log_z + room @ tried <= value + 1e-4 * gradient @ (tried - current):
+            return tried, then
+        step = step / 2
+    return current, now

@@ -73,7 +73,8 @@ class Problem:
     def to_hubs(self, into: Floats, of_leaves: Floats, axis: int = 0) -> None:
         """Add what the leaves have, [..., L, ...], to what their hubs have, [..., S, ...], in place."""
         _, hubs, begin = self._hubs
-        into.swapaxes(0, axis)[hubs] += np.add.reduceat(of_leaves, begin, axis=axis).swapaxes(0, axis)
+        summed = of_leaves if len(hubs) == len(self.leaves) else np.add.reduceat(of_leaves, begin, axis=axis)
+        into.swapaxes(0, axis)[hubs] += summed.swapaxes(0, axis)
 
     @cached_property
     def center(self) -> Ints:
@@ -86,7 +87,11 @@ class Problem:
 
     def _column(self, chosen: Ints) -> Ints | int:
         """[S] where in H each slot is priced."""
-        return np.append(chosen, 0)[self.hub] if len(self.leaves) else 0
+        return chosen[self.center] * self._has_hub if len(self.leaves) else 0
+
+    @cached_property
+    def _has_hub(self) -> Ints:
+        return (self.hub < len(self.slots)).astype(np.int64)
 
     @cached_property
     def _flat(self) -> tuple[Floats, Ints]:
@@ -175,6 +180,11 @@ class Problem:
         return self.cost / self.scale[:, None, None, None]
 
     @cached_property
+    def _alone(self) -> Floats:
+        own: Floats = self.cost[:, :, 0].sum(0)
+        return own
+
+    @cached_property
     def own_price(self) -> Floats:
         """[S, H, K] price of each slot under its owner, where the problem is separable."""
         price: Floats = self.price.sum(0)
@@ -211,10 +221,18 @@ class Problem:
         difference: Floats = moved - moved[:, self._each, chosen][:, :, None]
         return difference
 
-    def fitting(self, chosen: Ints, extra: Floats) -> Flags:
-        """[S, K] whether the move keeps every limit."""
-        fits: Flags = self.candidates & np.all(extra <= (self.limits - self.spent(chosen))[:, None, None], axis=0)
-        return fits
+    def moves(self, chosen: Ints) -> tuple[Flags, Floats]:
+        """[S, K] whether moving one slot to each candidate keeps every limit, and its extra cost in parts of them."""
+        slack = self.limits - self.spent(chosen)
+        if len(slack) and self.separable and not len(self.leaves):
+            own = self._alone
+            more = own - own[self._each, chosen][:, None]
+            fits: Flags = self.candidates & (more <= slack[self.owner][:, None])
+            return fits, np.maximum(more, 0) / self.scale[self.owner][:, None]
+        extra = self.extra(chosen)
+        fits = self.candidates & np.all(extra <= slack[:, None, None], axis=0)
+        price: Floats = (np.maximum(extra, 0) / self.scale[:, None, None]).sum(0)
+        return fits, price
 
     def raised(self, chosen: Ints) -> tuple[Ints, Flags]:
         """The least that gives one slot more bits.
@@ -226,5 +244,5 @@ class Problem:
             [S] the slot's next candidate that fits, and [S] whether there is one.
         """
         higher = np.arange(len(self.bits)) > chosen[:, None]
-        more: Flags = higher & self.tight.fitting(chosen, self.tight.extra(chosen))
+        more: Flags = higher & self.tight.moves(chosen)[0]
         return more.argmax(1).astype(np.int64), np.asarray(more.any(1))

@@ -65,11 +65,9 @@ def _spend(chosen: Ints, scores_SK: Floats, problem: Problem, worth_of: _Worth) 
     """Take the single move of most worth that fits, again and again."""
     each, chosen = np.arange(len(chosen)), chosen.copy()
     while True:
-        extra = problem.extra(chosen)
-        fits = problem.fitting(chosen, extra)
+        fits, price = problem.moves(chosen)
         gain = scores_SK - scores_SK[each, chosen][:, None]
-        price = np.maximum(extra, 0) / problem.scale[:, None, None]
-        worth = np.where(fits, worth_of(chosen, gain, price.sum(0)), -np.inf)
+        worth = np.where(fits, worth_of(chosen, gain, price), -np.inf)
         s, k = np.unravel_index(int(worth.argmax()), worth.shape)
         if worth[s, k] == -np.inf:
             return chosen
