@@ -25,7 +25,7 @@ def _list_form(value: object) -> str:
 
 
 def _group_form(value: object) -> str:
-    return "group" if isinstance(value, Mapping) else "list"
+    return "group" if isinstance(value, Mapping | GroupSettings) else "list"
 
 
 One = Annotated[Annotated[Literal["float"], Tag("text")] | Annotated[Bits, Tag("other")], Discriminator(_pin_form)]

@@ -23,6 +23,7 @@ from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_LATER = ("budgets", "candidates", "groups", "share")
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -105,6 +106,9 @@ def fingerprint(experiment: Experiment) -> str:
     raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage"}})
     raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
+    # Keys that came later and say nothing are left out: what was begun without them can be continued.
+    raw["inner"] = {key: value for key, value in raw["inner"].items() if value or key not in _LATER}
+    raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 
 
