@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +21,10 @@ from precsearch.conversion import (
     refuse_converted,
 )
 from precsearch.conversion.dials import Dials
-from precsearch.errors import BudgetError, ConfigurationError, PrecsearchWarning
+from precsearch.errors import ConfigurationError, PrecsearchWarning
 from precsearch.layers import Example, take_inventory
 from precsearch.precision.budgets import Budget, cost_of
+from precsearch.precision.diagnosis import Diagnosis
 from precsearch.precision.distribution import entropy
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
@@ -105,21 +105,17 @@ class SearchableModel(nn.Module):
         self.temperature = temperature
         wishes = Wishes(bits, targets, pin or {}, candidates or {}, groups or {}, share)
         self.conversion = Conversion.make(inventory, wishes, Grids(quantizer, scale, granularity), allocation)
-        self.plan = make_plan(
-            self.budgets,
-            self.conversion.choices(),
-            self.conversion.bits,
-            inventory.float_elements,
-            inventory.moments,
-        )
+        choices, elements = self.conversion.choices(), inventory.float_elements
+        self.plan = make_plan(self.budgets, choices, self.conversion.bits, elements, inventory.moments)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
         self.model = install(model, self.conversion)
         self.dials = Dials(self.model, self.plan.problem)
         self._settled: Tensor | None = None
         self._drawn_from = self.generator.get_state()
-        for reason, names in self.conversion.uncovered().items():
-            message = f"what {', '.join(names)} reads stays in float32: {reason}"
+        self._searching = True
+        self._diagnosis = Diagnosis(self.plan.problem, list(self.sampler.parameters()))
+        for message in (*self.conversion.untold(), *self.plan.untold()):
             warnings.warn(message, PrecsearchWarning, stacklevel=2)
 
     def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:
@@ -127,13 +123,7 @@ class SearchableModel(nn.Module):
         if allocation is None:
             return SAMPLERS[name](problem, self.generator)
         candidates = self.conversion.candidates_of(allocation, problem)
-        if not problem.keeps_budget(candidates):
-            broken = {self.plan.constraints[c][0] for c in np.flatnonzero(problem.spent(candidates) > problem.limits)}
-            told = " and ".join(f"{self.budgets[i].title} <= {self.budgets[i].limit}" for i in sorted(broken))
-            raise BudgetError(
-                f"the fixed allocation must keep the budget ({told}), but it costs more; "
-                "raise the limit or lower its bits"
-            )
+        self.plan.check_kept(candidates)
         return Fixed(problem, self.generator, candidates)
 
     @property
@@ -174,6 +164,8 @@ class SearchableModel(nn.Module):
         looks = not again and begin_forward(self.model)
         drawn = self.sampler.draw(self.temperature)
         self.dials.set(drawn.candidates, drawn.relaxed_SK)
+        if self._searching and not again:
+            self._diagnosis.watch(drawn.candidates, drawn.relaxed_SK)
         return looks
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -190,6 +182,7 @@ class SearchableModel(nn.Module):
 
     def quantize(self, on: bool) -> None:
         """Switch quantization on or off (warm-up); ranges are kept up to date either way."""
+        self._searching = on
         for module in self.modules():
             if isinstance(module, Quantizer):
                 module.enabled = on

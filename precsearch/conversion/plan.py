@@ -161,13 +161,13 @@ class Conversion:
         choice = self.decisions.choice(layer.name, target)
         return (choice,) if isinstance(choice, int) else choice
 
-    def uncovered(self) -> dict[str, list[str]]:
-        """Why float inputs of layers are not quantized though activations are a target: reason -> names."""
+    def untold(self) -> list[str]:
+        """What a user should know: float inputs of layers that are not quantized though activations are a target."""
         found: dict[str, list[str]] = {}
         for layer in self.layers if "activation" in self.targets else ():
             if layer.uncovered_input not in {"", INDICES}:
                 found.setdefault(layer.uncovered_input, []).append(layer.name)
-        return found
+        return [f"what {', '.join(names)} reads stays in float32: {reason}" for reason, names in found.items()]
 
     def candidates_of(self, allocation: Allocation | Sequence[int], problem: Problem) -> Ints:
         """[S] the candidates that an allocation, or bits one a layer, stand for.

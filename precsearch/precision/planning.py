@@ -18,7 +18,7 @@ from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Sc
 from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.layout import SEARCHED, Choice, LayerChoices, Layout, Searched, find_hubs, lay_out
 from precsearch.precision.pricing import Row, cost_array, price_rows
-from precsearch.precision.problem import Problem
+from precsearch.precision.problem import Ints, Problem
 
 __all__ = ["SEARCHED", "Choice", "LayerChoices", "Plan", "Searched", "make_plan"]
 
@@ -42,6 +42,30 @@ class Plan:
     constraints: tuple[tuple[int, Scope], ...]
     moments: tuple[Moment, ...]
     layout: Layout
+
+    def check_kept(self, candidates: Ints) -> None:
+        """Refuse an allocation, [S] chosen candidates, that breaks a budget.
+
+        Raises:
+            BudgetError: naming the budgets.
+        """
+        over = np.flatnonzero(self.problem.spent(candidates) > self.problem.limits)
+        if len(over):
+            broken = [self.bound[i].budget for i in sorted({self.constraints[c][0] for c in over})]
+            told = " and ".join(f"{each.title} <= {each.limit}" for each in broken)
+            raise BudgetError(
+                f"the fixed allocation must keep the budget ({told}), but it costs more; "
+                "raise the limit or lower its bits"
+            )
+
+    def untold(self) -> list[str]:
+        """What a user should know: budgets that hold whatever is drawn."""
+        choice = bool((self.layout.candidates.sum(1) > 1).any())
+        return [
+            f"the budget {each.title} <= {each.limit} binds nowhere: even the most bits of every layer keep it; "
+            "lower the limit, offer more bits, or leave the budget out"
+            for each in (self.loose if choice else ())
+        ]
 
     def uses(self, layers: Sequence[Priced]) -> tuple[BudgetUse, ...]:
         """What an allocation spends of every budget."""

@@ -1,0 +1,215 @@
+"""ResNet-20 on a folder of CIFAR-10's images, from a float network: searched bits beside uniform and random ones.
+
+    python -m benchmarks.resnet20 --data DIR              # DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg
+    python -m benchmarks.resnet20 --report                # only rewrites docs/resnet20.md from the stored table
+
+A float network is trained first (kept in runs/resnet20-float). From its weights, each arm trains as many epochs as
+every other, with the same images, learning rate and schedule: `searched` draws its bits and learns them, `random`
+has one random allocation at the same cost for each seed, `uniform` the most bits that all can have alike. Nothing is
+chosen by the test images; each network reads them once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import platform
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from scipy import stats
+
+from precsearch.experiment import load_experiment
+from precsearch.results import Progress
+from precsearch.study.driver import run_study
+from precsearch.trial import run_trial
+
+HERE = Path(__file__).parent
+SPACE = HERE / "resnet20_cifar.yaml"
+TABLE = HERE / "tables" / "resnet20.csv"
+PAGE = HERE.parent / "docs" / "resnet20.md"
+FLOAT = Path("runs") / "resnet20-float"
+ARMS = {"searched": "perturb-and-map", "random": "random", "uniform": "uniform"}
+LIMITS = (3.0, 2.5)
+FLOAT_OVERRIDES = (
+    "data.train_limit=15360", "inner.bits=[16]", "inner.scale=max", "inner.sampler=uniform", "inner.budget.limit=16",
+    "inner.epochs={warmup: 16, search: 0, finetune: 0}", "inner.optimizer.lr=3e-3",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training."""
+
+    limit: float
+    arm: str
+    seed: int
+    weight_bits: float
+    activation_bits: float
+    validation: float
+    test: float
+    bitops: float
+    model_size: float
+    seconds: float
+    bits: str
+
+
+class _Session:
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.seed = seed
+        self.directory = directory
+
+    def resume(self) -> Path | None:
+        return None
+
+    def report(self, progress: Progress, checkpoint: Path | None) -> None:
+        pass
+
+
+def train_float(data: Path) -> Path:
+    """Train the float network, or continue it, or find it trained -> its weights."""
+    weights = FLOAT / "trials" / "0000" / "weights.safetensors"
+    if not weights.exists():
+        run_study(load_experiment(SPACE, [f"data.root={data}", *FLOAT_OVERRIDES]), FLOAT)
+    return weights
+
+
+def train(data: Path, weights: Path, limit: float, arm: str, seed: int) -> Row:
+    """One training from the float network."""
+    overrides = [
+        f"data.root={data}", f"model.checkpoint={weights}", f"inner.budget.limit={limit}", f"inner.sampler={ARMS[arm]}",
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_trial(load_experiment(SPACE, overrides), _Session(seed, Path(folder)))
+    metrics = result.metrics
+    bits = " ".join(f"{layer.bits('weight')}/{layer.bits('activation')}" for layer in result.allocation.layers)
+    return Row(
+        limit, arm, seed, metrics["average_bits_weight"], metrics["average_bits_activation"],
+        metrics["validation_accuracy"], metrics["test_accuracy"], metrics["bitops"], metrics["model_size"],
+        result.seconds, bits,
+    )  # fmt: skip
+
+
+def read_table() -> list[Row]:
+    """The stored trainings."""
+    if not TABLE.exists():
+        return []
+    with TABLE.open() as file:
+        kinds = {"arm": str, "seed": int, "bits": str}
+        return [
+            Row(**{field.name: kinds.get(field.name, float)(row[field.name]) for field in fields(Row)})
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_table(rows: list[Row]) -> None:
+    """Store the trainings."""
+    TABLE.parent.mkdir(exist_ok=True)
+    partial = TABLE.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(Row)])
+        writer.writerows(astuple(row) for row in sorted(rows, key=lambda row: (-row.limit, row.arm, row.seed)))
+    partial.replace(TABLE)
+
+
+def fill(data: Path, seeds: int, workers: int) -> None:
+    """Train what the table lacks."""
+    rows = read_table()
+    known = {(row.limit, row.arm, row.seed) for row in rows}
+    jobs = [(limit, arm, seed) for seed in range(seeds) for limit in LIMITS for arm in ARMS]
+    missing = [job for job in jobs if job not in known]
+    if not missing:
+        return
+    weights = train_float(data)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(train, data, weights, *job) for job in missing]
+        for future in track(as_completed(futures), f"{len(missing)} trainings", total=len(missing)):
+            rows.append(future.result())
+            write_table(rows)
+
+
+def interval(values: list[float]) -> str:
+    """Mean with its 95 % interval (Student's t), in percent."""
+    sample = 100 * np.array(values)
+    half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return f"{sample.mean():.2f} ± {half:.2f}"
+
+
+def page(rows: list[Row]) -> str:
+    """The page."""
+    lines = [
+        "| limit | arm | weight bits | activation bits | validation % | test % | BitOPs, M | model size, kB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    verdicts = []
+    for limit in LIMITS:
+        by_arm = {
+            arm: sorted((r for r in rows if (r.limit, r.arm) == (limit, arm)), key=lambda r: r.seed) for arm in ARMS
+        }
+        for arm, own in by_arm.items():
+            mean = {
+                name: float(np.mean([getattr(r, name) for r in own]))
+                for name in ("weight_bits", "activation_bits", "bitops", "model_size")
+            }
+            lines.append(
+                f"| {limit:g} | {arm} | {mean['weight_bits']:.2f} | {mean['activation_bits']:.2f} | "
+                f"{interval([r.validation for r in own])} | {interval([r.test for r in own])} | "
+                f"{mean['bitops'] / 1e6:.0f} | {mean['model_size'] / 1e3:.1f} |"
+            )
+        for other in ("random", "uniform"):
+            gain = [a.test - b.test for a, b in zip(by_arm["searched"], by_arm[other], strict=True)]
+            low, high = (float(x) for x in stats.t.interval(0.95, len(gain) - 1, np.mean(gain), stats.sem(gain)))
+            told = "shown" if low > 0 else "shown to be worse" if high < 0 else "not shown with these seeds"
+            verdicts.append(
+                f"- At {limit:g} bits, searched less {other}: {100 * float(np.mean(gain)):+.2f} points of test "
+                f"accuracy (95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired by seed): {told}."
+            )
+    count = len({row.seed for row in rows})
+    lines += ["", f"Mean and 95 % interval over {count} seeds.", "", *verdicts]
+    lines += [
+        "",
+        "| limit | arm | seed | test % | bits of each layer, weight/activation |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [f"| {r.limit:g} | {r.arm} | {r.seed} | {100 * r.test:.2f} | {r.bits} |" for r in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Fill the table, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with train/ and test/")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
+    parser.add_argument("--report", action="store_true", help="only rewrite the page from the stored table")
+    asked = parser.parse_args()
+    if not asked.report:
+        if asked.data is None:
+            parser.error("--data DIR must be given: a folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
+        fill(asked.data.absolute(), asked.seeds, asked.workers)
+    settings = load_experiment(SPACE)
+    epochs = settings.inner.epochs
+    PAGE.write_text(
+        "# ResNet-20: searched, random and uniform bits\n\n"
+        "CIFAR-10's images as JPEG files (re-encoded, so these are not CIFAR-10 figures), "
+        f"{settings.data.train_limit:,} of them for training, {settings.data.validation:,} for validation, 10,000 for test. Every arm starts "
+        f"from the same float network and trains {epochs.search + epochs.finetune} epochs ({epochs.search} while the "
+        f"bits are searched, {epochs.finetune} of fine-tuning) with the same learning rate and schedule; weights and "
+        f"activations get {', '.join(map(str, settings.inner.bits))} bits (`{SPACE.name}`). `uniform` at 2.5 bits is 2 "
+        "bits everywhere, since no bit-width lies between: it costs less than the limit.\n\n"
+        + page(read_table())
+        + f"\nMade by `python -m benchmarks.resnet20 --data DIR` ({datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
+        f"torch {torch.__version__}, one thread a training); the table is `benchmarks/tables/{TABLE.name}`.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
