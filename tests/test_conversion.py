@@ -153,7 +153,10 @@ class TestAnyNetwork:
         assert (layer.macs, layer.inputs) == (72, 12)
         searchable(X)
         quantizers = quantizers_of(find_weight(searchable.model, "fc"))
-        assert {target: int(own.age) for target, (own,) in quantizers.items()} == {"weight": 1, "activation": 1}
+        assert {target: int(own.state_dict()["age"]) for target, (own,) in quantizers.items()} == {
+            "weight": 1,
+            "activation": 1,
+        }
 
 
 class TestActivations:

@@ -32,7 +32,7 @@ class Quantizer(nn.Module):
 
     Attributes:
         reach: range of each candidate, [K, R]; NaN until data was seen.
-        age: training forwards seen, int64 [].
+        age: training forwards seen, int64 []; up to date in the state dict.
         levels_K: largest code of each candidate, [K].
         power_KR: squared step of each candidate, [K, R].
         selected: the chosen candidate, int64 [1].
@@ -53,7 +53,8 @@ class Quantizer(nn.Module):
         self.enabled = True
         self.looking = False
         self._chosen = 0
-        self._known = False  # whether `reach` is: a look at the tensor would wait for the GPU
+        # What the tensors say, since a look at one of them would wait for the GPU.
+        self._known, self._age = False, 0
         self._relaxed: Tensor | None = None
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
@@ -84,8 +85,8 @@ class Quantizer(nn.Module):
 
     def tick(self) -> None:
         """A training forward begins: every eighth looks at the data, the first one above all."""
-        self.looking = int(self.age) % REFRESH_EVERY == 0
-        self.age += 1
+        self.looking = self._age % REFRESH_EVERY == 0
+        self._age += 1
 
     @property
     def chosen_bits(self) -> int:
@@ -134,8 +135,13 @@ class Quantizer(nn.Module):
         # The relaxed sample belongs to the graph of one step, which can be neither copied nor pickled.
         return {**self.__dict__, "_relaxed": None}
 
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.age.fill_(self._age)
+        super()._save_to_state_dict(*args, **kwargs)
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self._age = int(self.age)
         self._derive()
 
     @torch.no_grad()
