@@ -27,7 +27,7 @@ import lightning  # noqa: E402
 
 SEARCH_EPOCHS = 10
 STOP_AFTER = 4
-FINETUNE_EPOCHS = 3
+FINETUNE_EPOCHS = 6
 HOT, COLD = 2.0, 0.2  # the draws' temperature, at first and at last
 
 
@@ -45,7 +45,7 @@ class OnDigits(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """All parameters alike."""
-        return torch.optim.Adam(self.network.parameters(), lr=1e-3)
+        return torch.optim.Adam(self.network.parameters(), lr=3e-3)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""
