@@ -138,9 +138,12 @@ def _intro(model: type[BaseModel]) -> str:
 def _table(model: type[BaseModel], path: str, meanings: dict[str, str]) -> str:
     properties = model.model_json_schema()
     required = properties.get("required", [])
-    said = _attributes(inspect.getdoc(model) or "")
+    bases = [base for base in reversed(model.__mro__) if issubclass(base, BaseModel)]
+    said = {name: meaning for base in bases for name, meaning in _attributes(inspect.getdoc(base) or "").items()}
+    own = model.__annotations__
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in model.model_fields.items():
+    own_first = sorted(model.model_fields.items(), key=lambda each: each[0] not in own)
+    for name, field in own_first:
         here = f"{path}.{name}" if path else name
         meaning = said.get(name) or meanings.get(here)
         if meaning is None:

@@ -17,7 +17,7 @@ from torch import nn
 import precsearch
 
 SEARCH_EPOCHS = 10
-FINETUNE_EPOCHS = 4
+FINETUNE_EPOCHS = 6
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, data: Pair, epochs: int, batch: int = 64) -> None:
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
     print(f"{use.kind}: {use.achieved:.2f} of {use.limit:.2f} allowed; {allocation.cost.model_size:,} bytes")
 
     quantized = searchable.freeze()  # every layer keeps its bits from here on
-    train(quantized, torch.optim.Adam(quantized.parameters(), lr=1e-3), training, FINETUNE_EPOCHS)
+    train(quantized, torch.optim.Adam(quantized.parameters(), lr=3e-3), training, FINETUNE_EPOCHS)
     print(f"fine-tuned: {accuracy(quantized, testing):.2f} % of the test images right")
 
     allocation.to_json(folder / "allocation.json")

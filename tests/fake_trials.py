@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         (folder / "step.json").write_text(json.dumps(step))
         session.report(progress(step, score(experiment) * step / 3), folder)
     return finish(experiment, session)
+
+
+def failing(error: BaseException, number: int = 1) -> Callable[[Experiment, Session], TrialResult]:
+    """Trains, but raises in one trial."""
+
+    def run(experiment: Experiment, session: Session) -> TrialResult:
+        if session.directory.name == f"{number:04d}":
+            raise error
+        return run_trial(experiment, session)
+
+    return run
 
 
 def progress(step: int, accuracy: float) -> Progress:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fake_trials import Watcher, experiment, finish, left_behind, open_study, run_trial
+from fake_trials import Watcher, experiment, failing, finish, left_behind, open_study, run_trial
 
 from precsearch.allocation import Allocation
 from precsearch.errors import (
@@ -26,17 +26,6 @@ from precsearch.experiment import Experiment
 from precsearch.results import RunDirectory, Session, TrialResult, read_record
 from precsearch.study.driver import check_study, run_study
 from precsearch.study.seeds import trial_seed
-
-
-def failing(error: BaseException, number: int = 1) -> object:
-    """Trains, but raises in one trial."""
-
-    def run(experiment: Experiment, session: Session) -> TrialResult:
-        if session.directory.name == f"{number:04d}":
-            raise error
-        return run_trial(experiment, session)
-
-    return run
 
 
 def test_a_new_run_directory_holds_everything(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ import precsearch
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
+needs_lightning = pytest.mark.skipif(find_spec("lightning") is None, reason="lightning comes with the `dev` extra")
 
 
 def run(*arguments: str | Path) -> str:
@@ -30,6 +32,40 @@ def test_own_model_keeps_its_accuracy_through_saving() -> None:
     assert float(saved) > 80
     spent, limit = re.findall(r"([\d.]+) of ([\d.]+) allowed", printed)[0]
     assert float(spent) <= float(limit)
+
+
+@needs_lightning
+def test_lightning_keeps_the_budget_and_fine_tunes() -> None:
+    printed = run("-W", "error", "examples/lightning_module.py")
+    assert re.findall(r"^(conv1|conv2|out) +\d+ +\d+$", printed, re.MULTILINE) == ["conv1", "conv2", "out"]
+    spent, limit, kept = re.findall(r"([\d.]+) of ([\d.]+) allowed: (\w+)", printed)[0]
+    assert float(spent) <= float(limit) and kept == "kept"
+    assert float(re.findall(r"fine-tuned: ([\d.]+) %", printed)[0]) > 80
+
+
+@needs_lightning
+def test_lightning_resumes_to_the_bit(tmp_path: Path) -> None:
+    code = """
+import sys; sys.path.insert(0, "examples")
+from pathlib import Path
+from lightning_module import BitSearch, lightning, torch, train
+
+def trained(epochs, checkpoint=None):
+    module = BitSearch()
+    trainer = train(module, Path(sys.argv[1]), epochs, checkpoint)
+    return trainer, [parameter.detach() for parameter in module.parameters()]
+
+torch.set_num_threads(1)
+lightning.seed_everything(0, verbose=False)
+_, whole = trained(3)
+lightning.seed_everything(0, verbose=False)
+stopped, before = trained(1)
+stopped.save_checkpoint(sys.argv[1] + "/stopped.ckpt")
+_, resumed = trained(3, sys.argv[1] + "/stopped.ckpt")
+alike = [all(map(torch.equal, found, whole)) for found in (before, resumed)]
+print("alike:", *alike)
+"""
+    assert "alike: False True" in run("-c", code, tmp_path)
 
 
 def test_own_model_is_searched_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

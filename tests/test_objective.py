@@ -387,12 +387,7 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     [DivergedError("the loss is nan"), BudgetError("2 bits"), ModelError("too wide"), AllocationError("not its own")],
 )
 def test_one_point_that_fails_is_a_failed_trial(study: str, error: Exception) -> None:
-    def run(experiment: Experiment, session: Session) -> TrialResult:
-        if session.directory.name == "0001":
-            raise error
-        return fake_trials.run_trial(experiment, session)
-
-    objective = fake(study, run=run)
+    objective = fake(study, run=fake_trials.failing(error))
     theirs = create([each.direction for each in objective.experiment.study.objectives])
     theirs.optimize(objective, n_trials=3)
     assert [trial.state.name for trial in theirs.trials] == ["COMPLETE", "FAIL", "COMPLETE"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -179,6 +180,10 @@ def test_a_token_at_hand_is_used_unless_told_otherwise(
     use_token_at_hand()
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
     monkeypatch.delenv("RAY_AUTH_MODE")
+    with monkeypatch.context() as imported:  # the core of a Ray that is imported has read the mode already
+        imported.setitem(sys.modules, "ray", ModuleType("ray"))
+        use_token_at_hand()
+        assert "RAY_AUTH_MODE" not in os.environ
     use_token_at_hand()
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
