@@ -22,7 +22,7 @@ from precsearch.conversion import (
 )
 from precsearch.conversion.dials import Dials
 from precsearch.errors import ConfigurationError, PrecsearchWarning
-from precsearch.layers import Example, take_inventory
+from precsearch.layers import Example, layer_type, take_inventory
 from precsearch.precision.budgets import Budget, cost_of
 from precsearch.precision.diagnosis import Diagnosis
 from precsearch.precision.distribution import entropy
@@ -213,7 +213,7 @@ class SearchableModel(nn.Module):
         elements = self.conversion.inventory.float_elements
         uses = self.plan.uses(priced)
         return Allocation(
-            model=ModelIdentity(name=type(self.model).__name__, fingerprint=self.conversion.inventory.fingerprint),
+            model=ModelIdentity(name=layer_type(self.model), fingerprint=self.conversion.inventory.fingerprint),
             budget=uses[0],
             budgets=uses,
             layers=layers,
