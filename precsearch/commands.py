@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from precsearch.report.complaints import InterruptedRunError
+from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
@@ -21,14 +21,34 @@ def plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
     from precsearch.report.console import console
     from precsearch.report.plan import plan_dict, print_plan
 
-    with stdout_kept(as_json):
+    with stdout_kept(as_json), collected_warnings() as warned:
         from precsearch.study.driver import plan_study
 
         found = plan_study(experiment)
+    for text in warned:
+        typer.echo(f"warning: {text}", err=True)
     if as_json:
         print_json(plan_dict(experiment, found, directory))
     else:
         print_plan(console(), experiment, found, directory)
+    return 0
+
+
+def inspect(experiment: Experiment, as_json: bool) -> int:
+    """`inspect`: print what is known before any training -> the exit status. Everything happens in this process."""
+    from precsearch.report.console import console
+    from precsearch.report.inspection import inspection_dict, print_inspection
+
+    with stdout_kept(as_json), collected_warnings() as warned:
+        from precsearch.study.driver import check_study
+        from precsearch.study.feasibility import inspect_study
+
+        check_study(experiment)
+        found = inspect_study(experiment)
+    if as_json:
+        print_json(inspection_dict(experiment, found, warned))
+    else:
+        print_inspection(console(), experiment, found, warned)
     return 0
 
 

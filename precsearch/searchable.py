@@ -22,7 +22,7 @@ from precsearch.conversion import (
     refuse_converted,
 )
 from precsearch.conversion.dials import Dials
-from precsearch.errors import BudgetError, ConfigurationError, PrecsearchWarning
+from precsearch.errors import BudgetError, ConfigurationError, StaysFloatWarning
 from precsearch.layers import Example, take_inventory
 from precsearch.precision.budgets import Budget, cost_of
 from precsearch.precision.distribution import entropy
@@ -120,7 +120,7 @@ class SearchableModel(nn.Module):
         self._drawn_from = self.generator.get_state()
         for reason, names in self.conversion.uncovered().items():
             message = f"what {', '.join(names)} reads stays in float32: {reason}"
-            warnings.warn(message, PrecsearchWarning, stacklevel=2)
+            warnings.warn(message, StaysFloatWarning, stacklevel=2)
 
     def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:
         problem = self.plan.problem
