@@ -144,8 +144,8 @@ def _groups(plan: TrialPlan) -> Table:
     for group in plan.groups:
         for target, names in group.members.items():
             rows.setdefault((group.name, decided_text(group.decided, group.bits), names), []).append(target)
-    for (group, text, names), targets in rows.items():
-        made.add_row(Text(group), text, " and ".join(targets), Text(names_text(names)))
+    for (name, text, names), targets in rows.items():
+        made.add_row(Text(name), text, " and ".join(targets), Text(names_text(names)))
     return made
 
 
