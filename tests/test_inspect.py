@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from made_runs import listing
 from nets import NETS
+from torch import Tensor, nn
 
 from precsearch import Budget, SearchableModel
 from precsearch.cli import main
@@ -47,6 +49,7 @@ def transformer():
     warnings.warn("the wind is rising", PrecsearchWarning)
     return Reader(nets.Transformer)
 """
+RESIDUAL = "share: [residual]"
 PLAN = {"model", "point", "parameters", "targets", "bits", "layers", "groups", "unshared", "left_float",
         "float_elements", "budgets", "peaks", "images"}  # fmt: skip
 LAYER = {"name", "type", "shape", "channels", "numel", "inputs", "outputs", "macs", "tied_to", "uncovered_input",
@@ -132,17 +135,33 @@ def test_what_is_told_is_what_is_searched(name: str) -> None:
     assert groups == {frozenset(slot.members) for slot in searchable.plan.problem.slots if len(slot.members) > 1}
 
 
-@pytest.mark.filterwarnings("ignore::precsearch.errors.StaysFloatWarning")
-@pytest.mark.parametrize("name", ["residual", "u-net", "attention"])
-def test_the_line_that_would_share_shares(name: str) -> None:
-    plan, _ = previewed(name)
-    for kind, line in {shared.kind: shared.yaml for shared in plan.unshared}.items():
-        assert line == f"share: [{kind}]"
-        shared, _ = previewed(name, share=[kind])
-        assert kind not in {each.kind for each in shared.unshared}
-        assert {each.readers for each in plan.unshared if each.kind == kind} == {
-            group.members["activation"] for group in shared.groups
-        }
+class Heads(nn.Module):
+    """Three layers read one tensor; what is added up is read by two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.mix, self.out = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.q(x).sigmoid() * self.k(x).sigmoid() * self.v(x)
+        return self.out(y + self.mix(y))
+
+
+@pytest.mark.parametrize(
+    ("share", "left"),
+    [
+        ([], {("shared_input", ("q", "k", "v"), "share: [shared_input]"), ("residual", ("mix", "out"), RESIDUAL)}),
+        (["residual"], {("shared_input", ("q", "k", "v"), "share: [residual, shared_input]")}),
+        (["shared_input"], {("residual", ("mix", "out"), "share: [residual, shared_input]")}),
+        (["residual", "shared_input"], set()),
+    ],
+)
+def test_the_line_that_would_share_shares(share: list[str], left: set[tuple[str, tuple[str, ...], str]]) -> None:
+    searchable = SearchableModel(Heads(), Budget("average_bits", 4.0), torch.rand(4, 8), share=share)
+    plan = preview(searchable.conversion, searchable.plan, None, model="heads", parameters=1, images={})
+    assert {(each.kind, each.readers, each.yaml) for each in plan.unshared} == left
+    assert len(plan.groups) == 2 - len(left)
 
 
 def test_a_residual_net(shell: Shell) -> None:
