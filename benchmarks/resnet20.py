@@ -200,7 +200,8 @@ def main() -> None:
     PAGE.write_text(
         "# ResNet-20: searched, random and uniform bits\n\n"
         "CIFAR-10's images as JPEG files (re-encoded, so these are not CIFAR-10 figures), "
-        f"{settings.data.train_limit:,} of them for training, {settings.data.validation:,} for validation, 10,000 for test. Every arm starts "
+        f"{settings.data.train_limit:,} of them for training, {settings.data.validation:,} for validation, 10,000 "
+        "for test. Every arm starts "
         f"from the same float network and trains {epochs.search + epochs.finetune} epochs ({epochs.search} while the "
         f"bits are searched, {epochs.finetune} of fine-tuning) with the same learning rate and schedule; weights and "
         f"activations get {', '.join(map(str, settings.inner.bits))} bits (`{SPACE.name}`). `uniform` at 2.5 bits is 2 "

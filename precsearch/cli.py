@@ -6,6 +6,7 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
 
 - ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
+- ``inspect``: `precsearch.report.inspection.inspection_dict`.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
 - an error, from any of them: ``error`` and ``exit_status``.
 """
@@ -18,18 +19,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 import precsearch
+from precsearch import commands
 from precsearch.errors import ConfigurationError
 from precsearch.report.complaints import InterruptedRunError, complaint
-from precsearch.report.stdout import stdout_kept
-
-if TYPE_CHECKING:
-    from precsearch.experiment import Experiment
-    from precsearch.results import RunDirectory
 
 app = typer.Typer(
     name="precsearch",
@@ -56,6 +53,12 @@ def _number(flag: str, text: str, kind: type[int] | type[float] = int, least: in
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
+Space = Annotated[
+    Path | None, typer.Argument(metavar="SPACE.yaml", help="The experiment; digits.yaml, built in, if left out.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated.")
+]
 Trials = Annotated[int | None, _number("--trials", "Trials in all (study.n_trials).", least=1)]
 Runner = Annotated[str | None, typer.Option("--executor", help="Who runs the trials: inprocess or ray.")]
 Address = Annotated[
@@ -80,15 +83,9 @@ def _options(
 @app.command()
 def run(
     *,
-    space: Annotated[
-        Path | None,
-        typer.Argument(metavar="SPACE.yaml", help="The experiment; digits.yaml, built in, if left out."),
-    ] = None,
+    space: Space = None,
     output: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/NAME]")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated."),
-    ] = None,
+    overrides: Overrides = None,
     trials: Trials = None,
     executor: Runner = None,
     address: Address = None,
@@ -103,8 +100,16 @@ def run(
     experiment = load_experiment(space or bundled("digits.yaml"), changes)
     directory = RunDirectory(output or Path("runs") / experiment.name)
     if dry_run:
-        return _plan(experiment, directory, as_json)
-    return _study(experiment, directory, as_json)
+        return commands.plan(experiment, directory, as_json)
+    return commands.study(experiment, directory, as_json)
+
+
+@app.command()
+def inspect(space: Space = None, overrides: Overrides = None, as_json: Json = False) -> int:
+    """Show layers, costs, groups and budgets before any training. Starts and writes nothing."""
+    from precsearch.experiment.loading import bundled, load_experiment
+
+    return commands.inspect(load_experiment(space or bundled("digits.yaml"), overrides or ()), as_json)
 
 
 @app.command()
@@ -117,7 +122,9 @@ def resume(
 
     directory = RunDirectory(path)
     directory.require()
-    return _study(load_experiment(directory.experiment, _changes(trials, executor, address)), directory, as_json)
+    return commands.study(
+        load_experiment(directory.experiment, _changes(trials, executor, address)), directory, as_json
+    )
 
 
 @app.command(name="list")
@@ -128,7 +135,7 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
     view = read_run(RunDirectory(path))
     if as_json:
-        _print_json(view.to_dict())
+        commands.print_json(view.to_dict())
     else:
         from precsearch.report.console import console
         from precsearch.report.summary import print_list
@@ -157,7 +164,7 @@ def export(
     )
     if as_json:
         target = str(output) if output else None
-        _print_json({"format": format_, "output": target, "allocation": allocation.model_dump(mode="json")})
+        commands.print_json({"format": format_, "output": target, "allocation": allocation.model_dump(mode="json")})
     elif output:
         typer.echo(f"wrote {output}", err=True)
     else:
@@ -186,49 +193,6 @@ def _changes(trials: int | None, executor: str | None, address: str | None) -> l
     return [f"{path}={json.dumps(value)}" for path, value in given.items() if value is not None]
 
 
-def _plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
-    from precsearch.report.console import console
-    from precsearch.report.plan import plan_dict, print_plan
-
-    with stdout_kept(as_json):
-        from precsearch.study.driver import plan_study
-
-        plan = plan_study(experiment)
-    if as_json:
-        _print_json(plan_dict(experiment, plan, directory))
-    else:
-        print_plan(console(), experiment, plan, directory)
-    return 0
-
-
-def _study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
-    from precsearch.report.console import console, watch
-    from precsearch.report.summary import print_summary
-    from precsearch.report.view import read_run
-
-    observer = watch(experiment, directory, console(stderr=True))
-    try:
-        with stdout_kept(as_json):
-            from precsearch.study.driver import run_study
-
-            with observer:
-                summary = run_study(experiment, directory, observer)
-    except KeyboardInterrupt:
-        if not directory.experiment.is_file():
-            raise InterruptedRunError("nothing was begun") from None
-        command = f"precsearch resume {shlex.quote(str(directory.path))}"
-        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
-    view = read_run(directory)
-    print_summary(console(stderr=as_json), view, finished_before=observer.idle)
-    if as_json:
-        _print_json({**view.to_dict(), "finished": not summary.elsewhere, "exit_status": view.exit_status})
-    return view.exit_status
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status.
 
@@ -245,5 +209,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
         typer.echo(f"{label}: {message}", err=True)
         if "--json" in given:
-            _print_json({"error": message, "exit_status": status})
+            commands.print_json({"error": message, "exit_status": status})
     sys.exit(status)

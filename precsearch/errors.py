@@ -64,3 +64,7 @@ class TrialStopped(Exception):  # noqa: N818 -- not an error: the outer search a
 
 class PrecsearchWarning(UserWarning):
     """Something a user should know that does not stop the work."""
+
+
+class StaysFloatWarning(PrecsearchWarning):
+    """Something of a model is not quantized though it was asked for; the plan of a trial says it as well."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from precsearch.allocation import Allocation, BudgetPlan, LayerPrecision
+from precsearch.allocation import Allocation
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
 
@@ -89,26 +89,6 @@ class TrialResult(_Frozen):
     metrics: dict[str, float]
     allocation: Allocation
     seconds: float
-
-
-class TrialPlan(_Frozen):
-    """What a trial would do, known before any training; `run --dry-run` prints it.
-
-    Attributes:
-        model: name of the model.
-        parameters: its trainable parameters, logits not counted.
-        layers: searched and pinned layers, at the cheapest allocation.
-        left_float: layer -> reason why it is not quantized.
-        budgets: what each budget allows, `inner.budget` first.
-        images: split -> number of images.
-    """
-
-    model: str
-    parameters: int
-    layers: tuple[LayerPrecision, ...]
-    left_float: dict[str, str]
-    budgets: tuple[BudgetPlan, ...]
-    images: dict[str, int]
 
 
 class TrialRecord(_Frozen):

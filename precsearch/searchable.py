@@ -21,7 +21,7 @@ from precsearch.conversion import (
     refuse_converted,
 )
 from precsearch.conversion.dials import Dials
-from precsearch.errors import ConfigurationError, PrecsearchWarning
+from precsearch.errors import ConfigurationError, PrecsearchWarning, StaysFloatWarning
 from precsearch.layers import Example, layer_type, take_inventory
 from precsearch.precision.budgets import Budget, cost_of
 from precsearch.precision.diagnosis import Diagnosis
@@ -115,7 +115,9 @@ class SearchableModel(nn.Module):
         self._drawn_from = self.generator.get_state()
         self._searching = True
         self._diagnosis = Diagnosis(self.plan.problem, list(self.sampler.parameters()))
-        for message in (*self.conversion.untold(), *self.plan.untold()):
+        for message in self.conversion.untold():
+            warnings.warn(message, StaysFloatWarning, stacklevel=2)
+        for message in self.plan.untold():
             warnings.warn(message, PrecsearchWarning, stacklevel=2)
 
     def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:

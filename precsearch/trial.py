@@ -14,15 +14,16 @@ from safetensors.torch import save
 from torch import nn
 
 from precsearch.allocation import Allocation
-from precsearch.conversion import apply_allocation, reread
+from precsearch.conversion import apply_allocation, preview, reread
 from precsearch.data import Batches, DataSet, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import BudgetSettings, Experiment
 from precsearch.files import write_atomically, write_text
 from precsearch.models import build_model, weights_used
+from precsearch.plans import TrialPlan
 from precsearch.precision.budgets import Budget
-from precsearch.results import Progress, Session, TrialPlan, TrialResult
+from precsearch.results import Progress, Session, TrialResult
 from precsearch.searchable import SearchableModel
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from precsearch.training.continuing import check_continues, trained_with, under_limit
@@ -82,14 +83,12 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     data = load_data(experiment.data)
     with torch.random.fork_rng(devices=[]):
         searchable = _make_searchable(experiment, data, 0)
-    conversion, plan = searchable.conversion, searchable.plan
-
-    return TrialPlan(
+    return preview(
+        searchable.conversion,
+        searchable.plan,
+        searchable.allocation() if experiment.inner.sampler == "fixed" else None,
         model=experiment.model.name,
         parameters=sum(p.numel() for p in searchable.model.parameters()),
-        layers=searchable.allocation().layers,
-        left_float=conversion.inventory.left_float,
-        budgets=plan.describe(conversion.choices()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
 

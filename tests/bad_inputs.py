@@ -27,11 +27,6 @@ def net(classes): return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 def number(classes): return 3
 def narrow(classes): return nn.Sequential(nn.Linear(5, classes))
 def empty(classes): return nn.Sequential(nn.Flatten())
-def shared(classes):
-    layer = nn.Linear(64, 64)
-    model = nn.Sequential(nn.Flatten(), layer, nn.Linear(64, 64), nn.Linear(64, classes))
-    model[2].weight = layer.weight
-    return model
 def nans():
     x = torch.full((8, 4), float("nan"))
     return (x, torch.arange(8) % 2), (x, torch.arange(8) % 2)
@@ -103,6 +98,13 @@ BAD = {
     "fixed without an allocation": _set("inner.sampler=fixed", "`allocation` goes with"),
     # layers and budgets
     "unknown layer": _set("inner.pin.fc9=4", "'fc9'", "did you mean 'fc1'?", "fc1, out"),
+    "unknown layer with candidates": _set("inner.candidates.fc9=[4]", "`candidates`", "'fc9'", "did you mean 'fc1'?"),
+    "unknown layer in a group": _set("inner.groups.both=[fc1, oot]", "`groups.both`", "'oot'", "did you mean 'out'?"),
+    "unknown type of layer": _set("inner.pin={'type:Liner': 4}", "'type:Linear'?"),
+    "group of one": _set("inner.groups.both=[fc1]", "`groups.both`", "at least two layers"),
+    "group that cannot agree": Bad(["must agree", "fc1 (weight) is pinned to 2 bits", "out (weight) is pinned to 4"],
+                                   arguments=["--set", "inner.groups.both=[fc1, out]",
+                                              "--set", "inner.pin={fc1: 2, out: 4}"]),
     "every layer pinned": _set("inner.pin={'*': 4}", "every layer is pinned"),
     "impossible budget": _set("inner.budget.limit=1.5", "1.5", "cheapest", "costs 2"),
     "impossible bytes": Bad(["100 bytes", "cheapest", "costs 228"],
@@ -124,9 +126,8 @@ BAD = {
     "model with a syntax error": _set("model={name: 'syntax:net'}", "SyntaxError", "(syntax.py, line 1)"),
     "model that is not there": _set("model={name: 'own:nett'}", "has no 'nett'", "'net'"),
     "model that is no module": _set("model={name: 'own:number'}", "nn.Module", "int"),
-    "model that does not run": _set("model={name: 'own:narrow'}", "must run on the example", "(2, 1, 8, 8)"),
-    "model without layers": _set("model={name: 'own:empty'}", "at least one Linear or Conv layer"),
-    "model that shares a weight": _set("model={name: 'own:shared'}", "'1' and '2' share one"),
+    "model that does not run": _set("model={name: 'own:narrow'}", "must run on the example", "[2, 1, 8, 8]"),
+    "model without layers": _set("model={name: 'own:empty'}", "at least one layer"),
     "model for larger images": _set("model={name: lenet5}", "12 x 12", "8 x 8"),
     "unknown data": _set("data={name: digts}", "'digts'", "'digits'"),
     "data in no module": _set("data={name: 'nowhere:data'}", "No module named 'nowhere'"),

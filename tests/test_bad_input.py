@@ -50,6 +50,21 @@ def refused(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str) -> 
     return int(told[0][0] or 0), told[0][1]
 
 
+def only_set(arguments: list[str]) -> bool:
+    """Whether `inspect` takes them as well."""
+    return all(flag == "--set" for flag in arguments[::2])
+
+
+@pytest.mark.parametrize("case", [case for case in BAD if only_set(BAD[case].arguments)])
+def test_inspect_refuses_in_the_same_words(capsys: pytest.CaptureFixture[str], home: Path, case: str) -> None:
+    bad = BAD[case]
+    text = bad.text if bad.text is not None else SPACE.replace(*bad.change, 1)
+    (home / "space.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    told = refused(capsys, home, "inspect", "space.yaml", *bad.arguments)
+    assert told == refused(capsys, home, "run", "space.yaml", "--dry-run", *bad.arguments)
+    assert told[0] == bad.status
+
+
 @pytest.mark.parametrize("dry", [False, True], ids=["run", "dry-run"])
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(capsys: pytest.CaptureFixture[str], home: Path, case: str, dry: bool) -> None:

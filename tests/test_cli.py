@@ -14,10 +14,12 @@ from typer.main import get_command
 from precsearch.allocation import Allocation, BudgetPlan
 from precsearch.cli import app, main
 from precsearch.errors import DataError
-from precsearch.results import RunDirectory, TrialPlan, TrialRecord
+from precsearch.plans import LayerPlan, TargetPlan, TrialPlan
+from precsearch.results import RunDirectory, TrialRecord
 
 COMMANDS = {
     "run": {"--output", "--set", "--trials", "--executor", "--address", "--dry-run", "--json"},
+    "inspect": {"--set", "--json"},
     "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
@@ -273,10 +275,24 @@ def test_resume_takes_more_trials(call: Any, made: RunDirectory, monkeypatch: py
     assert seen == [9]
 
 
+def layer(name: str, **targets: TargetPlan) -> LayerPlan:
+    return LayerPlan(name=name, type="Linear", shape=(3, 2), channels=3, numel=6, inputs=2, outputs=3, macs=6,
+                     targets=targets)  # fmt: skip
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = TargetPlan(decided="pinned", bits=(8,))
+    searched = TargetPlan(decided="searched", bits=(2, 4), group="late")
     plan = TrialPlan(
-        model="mlp", parameters=4321, layers=TRIALS[0][1].layers, left_float={"norm": "no such layer"},
-        images={"train": 1000, "validation": 200, "test": 300},
+        model="mlp", parameters=4321, left_float={"norm": "no such layer"}, targets=("weight", "activation"),
+        bits=(2, 3), images={"train": 1000, "validation": 200, "test": 300},
+        layers=[
+            layer("fc1", weight=pinned, activation=pinned),
+            layer("fc2", weight=pinned, activation=TargetPlan(decided="float")),
+            layer("fc3", weight=searched, activation=TargetPlan(decided="float", reason="bypassed")),
+            layer("fc4", weight=searched, activation=TargetPlan(decided="searched", bits=(2, 4))),
+            layer("fc5", weight=TargetPlan(decided="fixed", bits=(3,)), activation=pinned),
+        ],
         budgets=[
             BudgetPlan(name=None, kind="average_bits", limit=3.0, cheapest={"weight": 2.0}, dearest={"weight": 8.0},
                        loose=False),
@@ -286,20 +302,26 @@ def test_dry_run_prints_the_plan_and_writes_nothing(call: Any, tmp_path: Path, m
     )  # fmt: skip
     fake_module(monkeypatch, "precsearch.trial", inspect_trial=lambda experiment: plan)
     monkeypatch.chdir(tmp_path)
-    status, out, _ = call("run", "--dry-run", "--trials", "7", "--set", "inner.pin.fc1=8")
+    monkeypatch.setenv("COLUMNS", "120")
+    status, out, _ = call("run", "--dry-run", "--trials", "7")
     assert status == 0 and list(tmp_path.iterdir()) == []
+    shown = "\n".join(line.rstrip() for line in out.splitlines()) + "\n"
     for text in (
         "7 trials",
         "4,321",
         "1,000 train",
-        "pinned to 8",
+        "  pinned to 8\n",
+        "weight pinned to 8; activation float: pinned",
+        "weight 2, 4; activation float: bypassed, weight shared with group late",
+        "2, 4 (weight and activation, weight shared with group late)",
+        "weight fixed at 3; activation pinned to 8",
         "no such layer",
         "8.00",
         "Budget flash",
         "123 kB (never reached)",
         "norm",
     ):
-        assert text in out
+        assert text in shown
     told = json.loads(call("run", "--dry-run", "--json")[1])
     assert told["plan"]["parameters"] == 4321 and list(tmp_path.iterdir()) == []
 

@@ -10,7 +10,8 @@ from real_trials import TINY
 
 from precsearch.errors import BudgetError, ConfigurationError, ModelError, RunDirectoryError
 from precsearch.experiment.loading import load_experiment_text
-from precsearch.results import RunDirectory, TrialPlan
+from precsearch.plans import TrialPlan
+from precsearch.results import RunDirectory
 from precsearch.study.driver import run_study
 from precsearch.study.feasibility import inspect_study
 

@@ -18,7 +18,8 @@ from precsearch.data import load_data
 from precsearch.errors import AllocationError, BudgetError, ConfigurationError, DivergedError
 from precsearch.evaluation.accuracy import measure
 from precsearch.models import build_model
-from precsearch.results import Progress, TrialPlan
+from precsearch.plans import TrialPlan
+from precsearch.results import Progress
 from precsearch.training.stages import Stage
 from precsearch.trial import inspect_trial, run_trial
 

@@ -10,3 +10,4 @@ from precsearch.conversion.install import refuse_converted as refuse_converted
 from precsearch.conversion.plan import Conversion as Conversion
 from precsearch.conversion.plan import Grids as Grids
 from precsearch.conversion.plan import Wishes as Wishes
+from precsearch.conversion.preview import preview as preview

@@ -80,7 +80,7 @@ def decide(
         (layer.name, target): checked_bits(bits)
         for layer in layers
         for target in targets
-        if not _uncovered(layer, target, layers)
+        if not uncovered(layer, target, layers)
     }
     for key, settings, read in (("candidates", candidates, _candidates), ("pin", pin, _pinned)):
         for pattern, value in settings.items():
@@ -88,7 +88,7 @@ def decide(
             for target, given in by_target(value, targets, f"{key}.{pattern}").items():
                 parts = [(name, target) for name in names if (name, target) in choices]
                 if isinstance(value, Mapping) and not parts:
-                    reason = _uncovered(inventory.layer(names[0]), target, layers)
+                    reason = uncovered(inventory.layer(names[0]), target, layers)
                     raise ConfigurationError(f"`{key}.{pattern}`: the {target} of {names[0]} cannot be set: {reason}")
                 choices |= dict.fromkeys(parts, read(given, pattern))
     merged = _merge([*_tied(layers), *_shared(inventory, share), *_own(groups, layers, targets)], choices)
@@ -97,7 +97,7 @@ def decide(
     return Decisions(choices, tuple(merged))
 
 
-def _uncovered(layer: Layer, target: Target, layers: Sequence[Layer]) -> str:
+def uncovered(layer: Layer, target: Target, layers: Sequence[Layer]) -> str:
     """Why a target of a layer cannot be quantized; empty where it can."""
     if target == "activation":
         return layer.uncovered_input

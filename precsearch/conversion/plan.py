@@ -82,12 +82,16 @@ class Conversion:
         targets: what is quantized.
         grids: how.
         decisions: for each target of each layer.
+        default: candidates of what has none of its own.
+        share: kinds of tensors whose readers have one bit-width.
     """
 
     inventory: Inventory
     targets: tuple[Target, ...]
     grids: Grids
     decisions: Decisions
+    default: tuple[int, ...]
+    share: tuple[str, ...] = ()
 
     @classmethod
     def make(
@@ -110,7 +114,7 @@ class Conversion:
             wishes.groups,
             cast(SharedKinds, wishes.share),
         )
-        return cls(inventory, targets, grids, decisions)
+        return cls(inventory, targets, grids, decisions, tuple(bits), tuple(wishes.share))
 
     @property
     def layers(self) -> tuple[Layer, ...]:

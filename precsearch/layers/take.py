@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from precsearch.errors import ModelError, PrecsearchWarning
+from precsearch.errors import ModelError, StaysFloatWarning
 from precsearch.layers.example import Example, batch_of, plain_operations, run_example, tensors_in
 from precsearch.layers.inventory import Inventory, Layer, SharedTensor, fingerprint
 from precsearch.layers.streams import Streams
@@ -44,7 +44,7 @@ def take_inventory(model: nn.Module, example_input: Example) -> Inventory:
             f"but {type(model).__name__} has none that its forward uses"
         )
     for name, reason in covered.left_float.items():
-        warnings.warn(f"{name} stays in float32: {reason}", PrecsearchWarning, stacklevel=3)
+        warnings.warn(f"{name} stays in float32: {reason}", StaysFloatWarning, stacklevel=3)
     return Inventory(
         layers=tuple(layers),
         left_float=covered.left_float,

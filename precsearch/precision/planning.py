@@ -71,11 +71,15 @@ class Plan:
         """What an allocation spends of every budget."""
         return tuple(bound.use(layers) for bound in self.bound)
 
-    def describe(self, choices: Sequence[LayerChoices]) -> tuple[BudgetPlan, ...]:
-        """What each budget allows, and what the fewest and the most bits of all layers would cost."""
+    def ends(self, choices: Sequence[LayerChoices]) -> tuple[list[Priced], list[Priced]]:
+        """Every layer at its fewest bits, and every layer at its most."""
         count, own = len(self.layout.bits), self.layout.candidates
         fewest, most = own.argmax(1), count - 1 - own[:, ::-1].argmax(1)
-        ends = [self.uses(self.layout.price_at(choices, chosen)) for chosen in (fewest, most)]
+        return self.layout.price_at(choices, fewest), self.layout.price_at(choices, most)
+
+    def describe(self, choices: Sequence[LayerChoices]) -> tuple[BudgetPlan, ...]:
+        """What each budget allows, and what the fewest and the most bits of all layers would cost."""
+        ends = [self.uses(layers) for layers in self.ends(choices)]
         return tuple(
             BudgetPlan(
                 name=bound.budget.name,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from precsearch.errors import PrecsearchError
+from precsearch.errors import PrecsearchError, PrecsearchWarning, StaysFloatWarning
 
 
 class InterruptedRunError(PrecsearchError):
@@ -36,3 +39,24 @@ def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "precsearch"
     return f"{error.format_message().rstrip('.')}; `{command} -h` lists what there is"
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect our own warnings, each once, for whoever prints them in their place; others go where they went.
+
+    What stays in float32 is left out: the plan of a trial says it.
+    """
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PrecsearchWarning)
+        elsewhere = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if not issubclass(category, PrecsearchWarning):
+                elsewhere(message, category, *rest, **named)
+            elif not issubclass(category, StaysFloatWarning) and str(message) not in found:
+                found.append(str(message))
+
+        warnings.showwarning = show
+        yield found

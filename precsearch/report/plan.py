@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from precsearch.report import words
+from precsearch.report import decisions, words
 from precsearch.report.tables import table
 
 if TYPE_CHECKING:
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from precsearch.allocation import LayerPrecision
     from precsearch.experiment import Experiment
-    from precsearch.results import RunDirectory, TrialPlan
+    from precsearch.plans import TrialPlan
+    from precsearch.results import RunDirectory
     from precsearch.space import Dimension
 
 
@@ -39,7 +38,7 @@ def print_plan(console: Console, experiment: Experiment, plan: TrialPlan, run: R
     """Data, model, layers, what the budget allows, what is searched, how many trials."""
     console.print(Text(f"Plan of {experiment.name} (nothing is trained, nothing is written)", style="bold"))
     _print_facts(console, experiment, plan, run)
-    for block in (_layers(experiment, plan), *_costs(experiment, plan), _space(experiment)):
+    for block in (_layers(plan), *budget_tables(experiment, plan), _space(experiment)):
         if block.row_count:
             console.print(Padding(block, (1, 0, 0, 0), expand=False))
 
@@ -65,37 +64,29 @@ def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run:
     console.print(made)
 
 
-def _layers(experiment: Experiment, plan: TrialPlan) -> Table:
+def _layers(plan: TrialPlan) -> Table:
     made = table("layer", "type", "weights", "MACs", "bits", left=(0, 1, 4), title="Layers")
-    candidates = ", ".join(str(bits) for bits in experiment.inner.bits)
     for layer in plan.layers:
         made.add_row(
-            Text(layer.name), layer.type, f"{layer.numel:,}", f"{layer.macs:,}",
-            Text(_bits(layer, candidates, experiment)),
+            Text(layer.name), layer.type, f"{layer.numel:,}", f"{layer.macs:,}", Text(decisions.layer_text(layer)),
         )  # fmt: skip
     for name, reason in plan.left_float.items():
         made.add_row(Text(name), "", "", "", Text(f"float: {reason}", style="dim"))
     return made
 
 
-def _bits(layer: LayerPrecision, candidates: str, experiment: Experiment) -> str:
-    pinned = next((bits for name, bits in experiment.inner.pin.items() if fnmatchcase(layer.name, name)), None)
-    if pinned is not None:
-        return "float: pinned" if pinned == "float" else f"pinned to {pinned}"
-    targets = " and ".join(layer.targets)
-    shared = f", shared with group {layer.group}" if layer.group else ""
-    return f"{candidates} ({targets}{shared})"
-
-
-def _costs(experiment: Experiment, plan: TrialPlan) -> Iterator[Table]:
+def budget_tables(experiment: Experiment, plan: TrialPlan) -> Iterator[Table]:
+    """For each budget its limit between what all layers cost at their fewest and at their most bits."""
     for budget in plan.budgets:
         path = "inner.budget.limit" if budget.name is None else f"inner.budgets.{budget.name}.limit"
-        made = table("target", "cheapest", "limit", "dearest", title=f"Budget {budget.name or budget.kind}")
+        title = f"Budget {budget.name} ({budget.kind})" if budget.name else f"Budget {budget.kind}"
+        made = table("target", "cheapest", "limit", "dearest", title=title)
         for target, cheapest in budget.cheapest.items():
             limits = budget.limit if isinstance(budget.limit, dict) else dict.fromkeys(budget.cheapest, budget.limit)
             limit = _amount(budget.kind, dict[str, float](**limits).get(target)) + " (never reached)" * budget.loose
+            searched = experiment.space.get(f"{path}.{target}", experiment.space.get(path))
             made.add_row(
-                target, _amount(budget.kind, cheapest), "searched" if path in experiment.space else limit,
+                target, _amount(budget.kind, cheapest), f"searched: {searched}" if searched else limit,
                 _amount(budget.kind, budget.dearest.get(target)),
             )  # fmt: skip
         yield made

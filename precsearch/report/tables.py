@@ -132,7 +132,7 @@ def bars(allocation: Allocation, candidates: Iterable[int] = ()) -> Table:
     made = table("layer", "weights", "weight bits", "activation bits", left=(0, 2, 3))
     for layer in allocation.layers:
         made.add_row(
-            Text(_shortened(layer.name)),
+            Text(shortened(layer.name)),
             f"{layer.numel:,}",
             *(_bar(layer, target, widest, cells) for target in words.TARGETS),
         )
@@ -147,8 +147,9 @@ def _bar(layer: LayerPrecision, target: Target, widest: int, cells: int) -> Text
     return Text.assemble(("█" * full, "cyan"), ("·" * (cells - full), "dim"), f" {bits:2d}")
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_WIDTH else "…" + name[-_NAME_WIDTH + 1 :]
+def shortened(name: str, most: int = _NAME_WIDTH) -> str:
+    """The end of a name longer than `most`, which tells layers apart."""
+    return name if len(name) <= most else "…" + name[-most + 1 :]
 
 
 def member_allocations(members: Iterable[Member]) -> list[tuple[int, Allocation | None]]:

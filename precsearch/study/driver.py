@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from precsearch.experiment import Experiment
-from precsearch.results import Observer, RunDirectory, TrialPlan
+from precsearch.plans import TrialPlan
+from precsearch.results import Observer, RunDirectory
 from precsearch.selection import knee
 from precsearch.study.baselines import BaselineJobs
 from precsearch.study.directory import check_directory, open_run

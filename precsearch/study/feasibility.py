@@ -12,7 +12,7 @@ from precsearch.experiment.loading import apply_point
 from precsearch.space import CategoricalDimension, Dimension
 
 if TYPE_CHECKING:
-    from precsearch.results import TrialPlan
+    from precsearch.plans import TrialPlan
 
 # What one point of a space may raise and another not; without a space every trial would raise it.
 ONE_POINT: Final = (BudgetError, ModelError, AllocationError)
@@ -42,7 +42,7 @@ def inspect_study(experiment: Experiment) -> TrialPlan:
             refused.append((point, error))
             continue
         try:
-            return inspect_trial(at_point)
+            return inspect_trial(at_point).model_copy(update={"point": point})
         except ONE_POINT as error:
             refused.append((point, error))
     point, reason = refused[0]

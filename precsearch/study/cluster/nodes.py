@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from precsearch.errors import ClusterError, ConfigurationError, PrecsearchError
 from precsearch.experiment import ExecutorSettings, Experiment
-from precsearch.results import TrialPlan
+from precsearch.plans import TrialPlan
 from precsearch.study.cluster import probe
 from precsearch.study.cluster.head import Head
 from precsearch.study.cluster.storage import SharedStorage

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from precsearch.experiment import Experiment
-from precsearch.results import Progress, Session, TrialPlan, TrialResult
+from precsearch.plans import TrialPlan
+from precsearch.results import Progress, Session, TrialResult
 
 RunTrial = Callable[[Experiment, Session], TrialResult]
 

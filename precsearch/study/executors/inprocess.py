@@ -9,7 +9,8 @@ from typing import Self
 
 from precsearch.errors import PrecsearchError, TrialStopped
 from precsearch.experiment import Experiment
-from precsearch.results import Progress, Session, TrialPlan, TrialResult
+from precsearch.plans import TrialPlan
+from precsearch.results import Progress, Session, TrialResult
 from precsearch.study.executors.base import Job, JobSource, Outcome, RunTrial
 from precsearch.study.feasibility import inspect_study
 from precsearch.study.interrupts import Interrupts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from precsearch.errors import ClusterError
 from precsearch.experiment import Experiment
-from precsearch.results import TrialPlan
+from precsearch.plans import TrialPlan
 from precsearch.study.cluster.code import runtime_env
 from precsearch.study.cluster.quiet import noise_to
 from precsearch.study.cluster.storage import RunDirectoryStorage, SharedStorage, Storage, run_name
