@@ -1,6 +1,7 @@
 """Quantizing gradients: by hand after Zhou et al. 2016, eq. 12; in layers of every kind; counted by budgets."""
 
 import copy
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -99,8 +100,8 @@ class TestProperties:
         found = round_gradient(g.expand(count, -1), steps_at(bits)).double()
         error = found.std(0) / count**0.5
         bias = (found.mean(0) - g.double()).abs()
-        # what writing a result in half precision rounds off is symmetric only nearly
-        written = 0 if kind in (torch.float32, torch.float64) else torch.finfo(kind).eps * 2.0**-8
+        # writing a level in half precision rounds it off, by the same each time
+        written = torch.finfo(kind).eps / 2 * (g.double().abs() + 2.0 ** (1 - bits)) * (kind.itemsize == 2)
         assert (bias <= 4 * error + written + 1e-7).all(), (bias / error, bias)
         assert found.std() > 0
 
@@ -161,7 +162,9 @@ def seen(model, layer):
 
 
 class TestInNetworks:
-    @pytest.mark.parametrize("name", ["lstm", "packed lstm", "gru cell", "lstm cell", "attention", "transformer", "u-net"])
+    @pytest.mark.parametrize(
+        "name", ["lstm", "packed lstm", "gru cell", "lstm cell", "attention", "transformer", "u-net"]
+    )
     def test_forward_unchanged_and_gradients_on_levels(self, name):
         make, example = NETS[name]
         torch.manual_seed(0)
@@ -182,8 +185,8 @@ class TestInNetworks:
                     after.flatten(1).abs().amax(1), before.flatten(1).abs().amax(1), rtol=1e-5, atol=0
                 )
                 for row, was in zip(after.flatten(1), before.flatten(1), strict=True):
-                    code = (row / was.abs().max().clamp_min(1e-30) + 1) * 1.5
-                    assert torch.allclose(code, code.round(), atol=1e-4)
+                    code = (row / was.abs().max() + 1) * 1.5
+                    assert (row == was).all() if not was.any() else torch.allclose(code, code.round(), atol=1e-4)
         weights = [(p, q) for p, q in zip(searchable.model.parameters(), plain.parameters(), strict=True)]
         first(call(plain, example)).square().mean().backward()
         assert any(p.grad is not None and not torch.equal(p.grad, q.grad) for p, q in weights)
@@ -232,8 +235,8 @@ class TestInNetworks:
         for layer in allocation.layers:
             for each in (frozen, applied):
                 own = quantizers_of(weights_of(each)[layer.name]).get("gradient", [])
-                assert [quantizer.chosen_bits for quantizer in own] == [layer.bits("gradient")] * len(own)
-                assert bool(own) == (layer.bits("gradient") is not None)
+                if layer.bits("gradient") is not None:  # else it is that of another layer of the module, or of none
+                    assert [quantizer.chosen_bits for quantizer in own] == [layer.bits("gradient")]
         grads = []
         for each in (frozen.train(), applied.train()):
             each.zero_grad()
@@ -244,7 +247,7 @@ class TestInNetworks:
 
 
 class TestBudgets:
-    OUT = {"stem": 512, "a1": 512, "a2": 512, "b1": 384, "b2": 384, "short": 384, "out": 3}
+    OUT: ClassVar = {"stem": 512, "a1": 512, "a2": 512, "b1": 384, "b2": 384, "short": 384, "out": 3}
 
     @pytest.mark.parametrize("kind", ["average_bits", "layer_bits"])
     def test_a_limit_of_the_gradients_holds_on_every_draw(self, kind):
@@ -259,7 +262,7 @@ class TestBudgets:
             }
             share = self.OUT if kind == "average_bits" else dict.fromkeys(self.OUT, 1)
             mean = sum(bits[layer] * share[layer] for layer in share) / sum(share.values())
-            spent.add(mean)
+            spent.add(tuple(bits.values()))
             assert mean <= 3.0
         assert len(spent) > 5
         allocation = searchable.allocation()
@@ -271,7 +274,7 @@ class TestBudgets:
     @pytest.mark.parametrize(
         ("budget", "targets", "told"),
         [
-            (Budget("bitops", 1e9), ALL, "bitops does not count the bits of the gradients; .* average_bits or layer_bits"),
+            (Budget("bitops", 1e9), ALL, "does not count the bits of the gradients; .*average_bits or layer_bits"),
             (Budget("model_size", 1e6), ["weight", "gradient"], "model_size does not count the bits of the gradients"),
             (Budget("activation_memory", 1e6), ["activation", "gradient"], "does not count the bits of the gradients"),
             (Budget("average_bits", {"weight": 3.0}), ["weight", "gradient"], "has no 'gradient'; add it, or take"),

@@ -158,12 +158,12 @@ def _own(groups: Mapping[str, Any], layers: Sequence[Layer], targets: Sequence[T
                         "take the layer out of the group"
                     )
         for target in own or [each for each in targets if each != "gradient"] or targets:
-            parts = tuple((layer.name, cast(Target, target)) for layer in members)
+            parts = tuple((layer.name, target) for layer in members)
             found.append(Group(name, parts))
     return found
 
 
-def _members(given: Any, name: str) -> tuple[list[str], list[str]]:
+def _members(given: Any, name: str) -> tuple[list[str], list[Target]]:
     """Patterns and targets of a group, as it was given; no targets where it names none."""
     whole = given if isinstance(given, Mapping) else {"layers": given}
     if "layers" not in whole or set(whole) - {"layers", "targets"}:
@@ -172,7 +172,7 @@ def _members(given: Any, name: str) -> tuple[list[str], list[str]]:
         )
     lists = [whole["layers"], whole.get("targets") or ()]
     patterns, targets = [[each] if isinstance(each, str) else list(each) for each in lists]
-    return patterns, targets
+    return patterns, cast(list[Target], targets)
 
 
 def _merge(groups: Sequence[Group], choices: Mapping[Part, Choice]) -> list[Group]:
