@@ -26,9 +26,9 @@ def test_what_the_second_experiment_searches() -> None:
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *changes: str) -> tuple[dict[str, Any], list[Any]]:
     """The bundled space on small pictures, from random weights, one epoch of each phase; with its allocations."""
-    root = make_folder(tmp_path / "images", size=(80, 72), parts=("train", "val"), ending="JPEG")
+    root = make_folder(tmp_path / "images", count=6, size=(80, 72), parts=("train", "val"), ending="JPEG")
     changes = (
-        f"data.root={root}", "data.image_size=64", "data.validation=9", "data.workers=1", "data.batch_size=9",
+        f"data.root={root}", "data.image_size=64", "data.validation=6", "data.workers=1", "data.batch_size=12",
         "model.weights=null", "inner.epochs={warmup: 1, search: 1, finetune: 1}", *changes,
     )  # fmt: skip
     options = [word for change in changes for word in ("--set", change)]
@@ -53,7 +53,7 @@ def test_resnet18_on_a_small_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_both_networks_of_the_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The points that the space tries first: each network with three bits a layer."""
-    told, allocations = run(tmp_path, capsys, "study.n_trials=2")
+    told, allocations = run(tmp_path, capsys, "study.n_trials=2", "inner.epochs.warmup=0")
     assert [(a["model"]["name"], len(a["layers"])) for a in allocations] == [("ResNet", 21), ("AlexNet", 8)]
     for allocation in allocations:
         assert allocation["budget"]["achieved"] <= allocation["budget"]["limit"] == 3.0
