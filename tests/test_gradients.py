@@ -191,6 +191,31 @@ class TestInNetworks:
         first(call(plain, example)).square().mean().backward()
         assert any(p.grad is not None and not torch.equal(p.grad, q.grad) for p, q in weights)
 
+    @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+    @pytest.mark.parametrize("wrap", [tuple, list, dict])
+    def test_whatever_of_the_outputs_is_used(self, kind, wrap):
+        """Here the last state alone, and through outputs of every form."""
+
+        class Last(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net, self.mix = kind(6, 8, batch_first=True), nn.Parameter(torch.randn(6, 6) / 3)
+
+            def forward(self, x):
+                state = self.net(x @ self.mix)[1]
+                last = (state[0] if kind is nn.LSTM else state)[0]
+                return {"last": last} if wrap is dict else wrap([last, None])
+
+        torch.manual_seed(0)
+        net, x, target = Last(), numbers(4, 5, 6), numbers(4, 8)
+        searchable = convert(net, x, targets=["gradient"], bits=[1], limit=1.0)
+        kept = {layer: seen(net, layer) for layer in ("mix", "net.weight_ih_l0")}
+        out = searchable(x)
+        (out["last"] if wrap is dict else out[0]).mul(target).sum().backward()
+        for pairs in kept.values():
+            ((after, before),) = pairs
+            assert all(len(sample.unique()) == 2 for sample in after) and not torch.equal(after, before)
+
     def test_the_expected_gradient_of_the_weights_is_the_plain_one(self):
         """Unbiased rounding at the last layer leaves the mean gradient of its weight as it was."""
         torch.manual_seed(0)
