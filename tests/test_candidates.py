@@ -88,6 +88,34 @@ def test_every_draw_and_the_answer_keep_to_the_candidates(offered, sampler, seed
     assert len(kept) == 21 and all(len(bits) == 1 for bits in kept)
 
 
+@pytest.mark.parametrize("sampler", DRAWN)
+def test_what_is_drawn_is_what_is_set(sampler):
+    """Quantizers know their own candidates only; the draw counts in those of all."""
+    offered = {"a1": [3, 8], "b1": [1], "out": {"weight": [4, 8], "activation": [1, 2, 3]}}
+    searchable = convert(Residual(), X, bits=[2, 4], candidates=offered, limit=8.0, sampler=sampler)
+    draw, drawn = searchable.sampler.draw, []
+    searchable.sampler.draw = lambda temperature: drawn.append(draw(temperature)) or drawn[-1]
+    problem = searchable.plan.problem
+    for _ in range(6):
+        searchable.draw()
+        for s, quantizers in enumerate(searchable.dials.quantizers):
+            for quantizer in quantizers:
+                assert quantizer.chosen_bits == problem.bits[drawn[-1].candidates[s]]
+                if drawn[-1].relaxed_SK is not None:
+                    expected = drawn[-1].relaxed_SK[s, [problem.bits.index(bits) for bits in quantizer.bits]]
+                    assert torch.equal(quantizer._relaxed, expected)
+                    assert float(expected.detach().sum()) == pytest.approx(1.0, abs=1e-4)
+    solved = searchable.sampler.solve()
+    searchable.settle()
+    assert all(
+        quantizer.chosen_bits == problem.bits[solved[s]]
+        for s, quantizers in enumerate(searchable.dials.quantizers)
+        for quantizer in quantizers
+    )
+    searchable.freeze()
+    assert [own[0].bits for own in searchable.dials.quantizers] == [(problem.bits[k],) for k in solved]
+
+
 def test_ranges_belong_to_a_layer_s_own_candidates():
     """A layer with candidates of its own computes with the range of the bits drawn, not of another's column."""
     searchable = convert(

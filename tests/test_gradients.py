@@ -216,6 +216,19 @@ class TestInNetworks:
             ((after, before),) = pairs
             assert all(len(sample.unique()) == 2 for sample in after) and not torch.equal(after, before)
 
+    @pytest.mark.parametrize("compiled", [False, True])
+    @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # the compiler's
+    def test_what_follows_may_change_the_output_in_place(self, compiled):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=True), nn.Linear(8, 3))
+        plain, x = copy.deepcopy(net), numbers(4, 6)
+        searchable = convert(net, x, targets=["gradient"], bits=[16], limit=16.0)
+        torch._dynamo.reset()
+        (torch.compile(searchable, backend="aot_eager") if compiled else searchable)(x).square().sum().backward()
+        plain(x).square().sum().backward()
+        for found, expected in zip(net.parameters(), plain.parameters(), strict=True):
+            assert torch.allclose(found.grad, expected.grad, rtol=1e-2, atol=2e-3)
+
     def test_the_expected_gradient_of_the_weights_is_the_plain_one(self):
         """Unbiased rounding at the last layer leaves the mean gradient of its weight as it was."""
         torch.manual_seed(0)

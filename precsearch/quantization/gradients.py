@@ -52,7 +52,7 @@ class _QuantizeGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, steps: Tensor) -> Tensor:
         ctx.save_for_backward(steps)
-        return x.view_as(x)
+        return x.clone()  # a view could not be changed in place, as by ReLU(inplace=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
