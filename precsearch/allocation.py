@@ -208,7 +208,9 @@ class Allocation(_Frozen):
 def _without_unsaid(data: Any) -> Any:
     """Without the keys that came to format 1 later, where they say nothing."""
     if isinstance(data, dict):
-        return {key: _without_unsaid(value) for key, value in data.items() if value or key not in _LATER}
+        return {
+            key: _without_unsaid(value) for key, value in data.items() if key not in _LATER or value not in (None, [])
+        }
     return [_without_unsaid(entry) for entry in data] if isinstance(data, list) else data
 
 

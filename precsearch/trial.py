@@ -69,7 +69,8 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
     } | weights_used(model)
     allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
-    weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    # copies: safetensors refuses the memory that tied weights share
+    weights = save({name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()})
     write_atomically(session.directory / "weights.safetensors", lambda path: path.write_bytes(weights))
     return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
 

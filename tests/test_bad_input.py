@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_inputs import BAD, FOREIGN, OWN, SPACE
+from bad_layerwise import BAD_LAYERWISE, lay_out
 from made_runs import listing
 
 from precsearch.cli import main
@@ -66,9 +67,11 @@ def test_inspect_refuses_in_the_same_words(capsys: pytest.CaptureFixture[str], h
 
 
 @pytest.mark.parametrize("dry", [False, True], ids=["run", "dry-run"])
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("case", BAD | BAD_LAYERWISE)
 def test_bad_input(capsys: pytest.CaptureFixture[str], home: Path, case: str, dry: bool) -> None:
-    bad = BAD[case]
+    bad = (BAD | BAD_LAYERWISE)[case]
+    if case in BAD_LAYERWISE:
+        lay_out(home)
     assert bad.change[0] in SPACE
     text = bad.text if bad.text is not None else SPACE.replace(*bad.change, 1)
     (home / "space.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -136,6 +136,20 @@ class TestMemory:
         assert ("a1", stream) in moments["a2"] and ("a2", stream) in moments["a2"]
         assert {reader for reader, _ in moments["b2"]} >= {"b2"}
 
+    def test_words_made_of_numbers_are_followed(self):
+        """The model's input becomes indices within it: what is looked up is made from them all the same."""
+
+        class Greys(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embed, self.out = nn.Embedding(9, 6), nn.Linear(6, 3)
+
+            def forward(self, x):
+                return self.out(self.embed((x * 8).round().long()))
+
+        moments = {m.layer: m.live for m in take_inventory(Greys(), torch.rand(4, 5)).moments}
+        assert moments == {"embed": ((None, 5), ("out", 30)), "out": (("out", 30),)}
+
     def test_what_nothing_says_the_bits_of_is_float(self):
         moments = {m.layer: m.live for m in take_inventory(UNet(), numbers(2, 3, 8, 8)).moments}
         # the skip is read by down2 as well as by the concatenation, which nothing quantizes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from precsearch.allocation import Target
 from precsearch.conversion.patterns import MOST_BITS, by_target, checked_bits, matching
@@ -15,6 +15,7 @@ Part = tuple[str, Target]  # one target of one layer
 Choice = tuple[int, ...] | int | None  # searched among these, pinned to this, or float
 SharedKinds = Sequence[Literal["residual", "shared_input"]]
 TIED: Final = "tied"
+JOINED: Final = " + "  # between the names of groups that became one
 
 
 @dataclass(frozen=True)
@@ -140,17 +141,38 @@ def _shared(inventory: Inventory, share: SharedKinds) -> list[Group]:
 def _own(groups: Mapping[str, Any], layers: Sequence[Layer], targets: Sequence[Target]) -> list[Group]:
     found = []
     for name, given in groups.items():
-        patterns, own = (given["layers"], given.get("targets")) if isinstance(given, Mapping) else (given, None)
-        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        patterns, own = _members(given, name)
         named = {match for pattern in patterns for match in matching(pattern, layers, f"groups.{name}")}
         if len(named) < 2:  # noqa: PLR2004 -- one agrees with itself
+            shown = f"{', '.join(patterns)} is {' '.join(named)} alone" if patterns else "it names none"
             raise ConfigurationError(
-                f"`groups.{name}` must name at least two layers, but {', '.join(patterns)} is {' '.join(named)} alone"
+                f"`groups.{name}` must name at least two layers, but {shown}; name another one, or drop the group"
             )
-        for target in own or [target for target in targets if target != "gradient"]:
-            by_target({target: None}, targets, f"groups.{name}.targets")
-            found.append(Group(name, tuple((layer.name, target) for layer in layers if layer.name in named)))
+        members = [layer for layer in layers if layer.name in named]
+        by_target(dict.fromkeys(own), targets, f"groups.{name}.targets")
+        for target in own:
+            for layer in members:
+                if reason := _uncovered(layer, target, layers):
+                    raise ConfigurationError(
+                        f"`groups.{name}`: the {target} of {layer.name} cannot be set: {reason}; "
+                        "take the layer out of the group"
+                    )
+        for target in own or [each for each in targets if each != "gradient"] or targets:
+            parts = tuple((layer.name, target) for layer in members)
+            found.append(Group(name, parts))
     return found
+
+
+def _members(given: Any, name: str) -> tuple[list[str], list[Target]]:
+    """Patterns and targets of a group, as it was given; no targets where it names none."""
+    whole = given if isinstance(given, Mapping) else {"layers": given}
+    if "layers" not in whole or set(whole) - {"layers", "targets"}:
+        raise ConfigurationError(
+            f"`groups.{name}` takes a list of layers, or `layers` and `targets`, but got {', '.join(map(repr, whole))}"
+        )
+    lists = [whole["layers"], whole.get("targets") or ()]
+    patterns, targets = [[each] if isinstance(each, str) else list(each) for each in lists]
+    return patterns, cast(list[Target], targets)
 
 
 def _merge(groups: Sequence[Group], choices: Mapping[Part, Choice]) -> list[Group]:
@@ -164,7 +186,7 @@ def _merge(groups: Sequence[Group], choices: Mapping[Part, Choice]) -> list[Grou
         merged.append((names, parts))
     order = list(choices)
     return [
-        Group(" + ".join(dict.fromkeys(names)), tuple(sorted(parts, key=order.index)))
+        Group(JOINED.join(dict.fromkeys(names)), tuple(sorted(parts, key=order.index)))
         for names, parts in merged
         if len(parts) > 1
     ]
@@ -186,7 +208,8 @@ def _agreed(group: Group, choices: Mapping[Part, Choice]) -> Choice:
     if not common:
         raise ConfigurationError(
             f"the layers of a group must agree, but in {group.name!r} no bit-width is a candidate of all: "
-            f"{', '.join(f'{_shown(part)} has {_bits(choice)}' for part, choice in named.items())}"
+            f"{', '.join(f'{_shown(part)} has {_bits(choice)}' for part, choice in named.items())}; "
+            "give them one in common, or take one out of the group"
         )
     return tuple(sorted(common))
 

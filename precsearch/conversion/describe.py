@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrecision
+from precsearch.conversion.decisions import JOINED
 from precsearch.conversion.hooks import GRADIENT, input_attribute
 from precsearch.conversion.plan import Conversion
 from precsearch.layers import Weight, weights_of
@@ -42,6 +43,7 @@ def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrec
                 own = quantizers.get(target)
                 targets[target] = own[0].precision() if own else TargetPrecision(bits=None)
         groups = [conversion.decisions.group(layer.name, target) for target in conversion.targets]
+        names = [name for group in groups if group is not None for name in group.name.split(JOINED)]
         described.append(
             LayerPrecision(
                 name=layer.name,
@@ -50,7 +52,7 @@ def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrec
                 inputs=layer.inputs,
                 macs=layer.macs,
                 tied_to=layer.tied_to,
-                group=" + ".join(dict.fromkeys(group.name for group in groups if group is not None)) or None,
+                group=JOINED.join(dict.fromkeys(names)) or None,
                 targets=targets,
             )
         )

@@ -37,14 +37,16 @@ def quantize_inputs(
 
 
 def quantize_output_gradient(module: nn.Module, args: Any, output: Any) -> Any:
-    """A forward hook: quantizes the gradient that comes back to the module's first output."""
+    """A forward hook: quantizes the gradients that come back to what the module returned, each tensor's alone."""
     quantizer = getattr(module, GRADIENT)
     if isinstance(output, Tensor):
         return quantizer(output)
     if isinstance(output, PackedSequence):
         return output._replace(data=quantizer(output.data))
-    if type(output) is tuple and output:
-        return (quantize_output_gradient(module, args, output[0]), *output[1:])
+    if type(output) in {tuple, list}:  # a recurrent module's states too: its last one may be all that is used
+        return type(output)(quantize_output_gradient(module, args, each) for each in output)
+    if type(output) is dict:
+        return {name: quantize_output_gradient(module, args, each) for name, each in output.items()}
     return output
 
 

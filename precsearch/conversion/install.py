@@ -62,7 +62,8 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
         `model`; it computes with the allocation's bits and trains with straight-through gradients.
 
     Raises:
-        AllocationError: when a layer is missing, its weight has another shape, or a scale rule is unknown.
+        AllocationError: when a layer is missing, its weight has another shape, a scale rule is unknown, or tied
+            weights have different bits.
         ModelError: when the model was already converted.
     """
     refuse_converted(model)
@@ -77,6 +78,7 @@ def apply_allocation(model: nn.Module, allocation: Allocation) -> nn.Module:
     check_identity(allocation, fingerprint((name, layer_type(found[name].module), found[name].shape) for name in names))
     for layer in allocation.layers:
         _check_known(layer)
+    _check_tied(found, allocation)
     _install(found, {layer.name: _quantizers(layer, found[layer.name]) for layer in allocation.layers})
     model.register_forward_pre_hook(on_forward)
     return model
@@ -149,6 +151,17 @@ def _quantizers(layer: LayerPrecision, weight: Weight) -> Made:
         else:
             made[target] = [GradientQuantizer(bits)]
     return made
+
+
+def _check_tied(found: Mapping[str, Weight], allocation: Allocation) -> None:
+    owners: dict[int, LayerPrecision] = {}
+    for layer in allocation.layers:
+        owner = owners.setdefault(id(found[layer.name].stored), layer)
+        if owner.targets.get("weight") != layer.targets.get("weight"):
+            raise AllocationError(
+                f"tied weights must be quantized alike, but {owner.name!r} and {layer.name!r} share one, and the "
+                f"allocation gives it {owner.bits() or 32} and {layer.bits() or 32} bits; give them the same"
+            )
 
 
 def _check_known(layer: LayerPrecision) -> None:

@@ -78,7 +78,7 @@ class Streams:
             return
         for tensor in tracked:
             self.values[self._of[tensor]].used = max(self.values[self._of[tensor]].used, len(self.calls) - 1)
-        outputs = [tensor for tensor in tensors_in(out) if tensor.is_floating_point()]
+        outputs = list(tensors_in(out))  # whole numbers as well: an embedding looks them up
         first = self._of[tracked[0]]
         same = len(outputs) == 1 and outputs[0].numel() == tracked[0].numel() and len(tracked) == 1
         if same and (packet in _KEEPS or _is_view(outputs[0], tracked[0])):

@@ -23,9 +23,11 @@ _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "network", "net",
 _DEEPEST: Final = 3
 _LENGTH_BYTES: Final = 8  # a safetensors file starts with the length of its JSON header
 _SHOWN: Final = 5
-_ORIGINAL: Final = ".parametrizations.weight.original"
-_QUANTIZER: Final = re.compile(r"\.parametrizations\.weight\.\d+\.reach$|\.input_quantizer\.reach$")
-_QUANTIZED: Final = re.compile(r"\.parametrizations\.|\.input_quantizer\.")
+# Where quantizers lie in a network, and the float weight that a parametrization keeps.
+_QUANTIZER: Final = re.compile(
+    r"((?:.*\.)?(?:parametrizations\.[^.]+\.\d+|input_quantizer(?:_\d+)?|gradient_quantizer))\.reach"
+)
+_ORIGINAL: Final = re.compile(r"((?:.*\.)?)(parametrizations\.([^.]+)\.)original")
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def read_state_file(given: str | Path, key: str) -> StateFile:
         raise ModelError(f"`{key}`: cannot read {path.absolute()} ({problem.strerror}){_hint(path)}") from None
     loaded = _read_safetensors(path, key) if _is_safetensors(path) else _read_torch(path, key)
     tensors = _unwrapped(loaded, path, key)
-    quantized = any(_QUANTIZER.search(name) for name in tensors)
-    return StateFile(path, digest, _float_weights(tensors) if quantized else tensors, quantized)
+    quantizers = {found[1] for name in tensors if (found := _QUANTIZER.fullmatch(name))}
+    return StateFile(path, digest, _float_weights(tensors, quantizers) if quantizers else tensors, bool(quantizers))
 
 
 def some(names: list[str]) -> str:
@@ -142,12 +144,12 @@ def _unwrapped(loaded: Any, path: Path, key: str) -> dict[str, Tensor]:
     )
 
 
-def _float_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _float_weights(tensors: dict[str, Tensor], quantizers: set[str]) -> dict[str, Tensor]:
     """What a quantized model learned, by the names that its float model has."""
-    kept = {}
-    for name, tensor in tensors.items():
-        if name.endswith(_ORIGINAL):
-            kept[name.removesuffix(_ORIGINAL) + ".weight"] = tensor
-        elif not _QUANTIZED.search(name):
-            kept[name] = tensor
+    kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] not in quantizers}
+    for name in list(kept):
+        found = _ORIGINAL.fullmatch(name)
+        # where the network parametrizes the weight as well, its float model keeps it under this very name
+        if found and sum(other.startswith(found[1] + found[2]) for other in kept) == 1:
+            kept[found[1] + found[3]] = kept.pop(name)
     return kept

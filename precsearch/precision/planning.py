@@ -232,9 +232,10 @@ def _check_bound(budgets: Sequence[Budget], layout: Layout, rows: Sequence[Row])
                     f"every searched target must be bound by the budget, but limit {dict(budget.limit)} has no "
                     f"{target!r}; add it, or take {target!r} out of the targets"
                 )
+        suited = "layer_bits" if target == "gradient" else "bitops"
         raise BudgetError(
             f"every searched target must be bound by the budget, but {kinds} does not count the bits of the {target}s; "
-            f"take {target!r} out of the targets, pin it, or use average_bits or bitops"
+            f"take {target!r} out of the targets, pin it, or use average_bits or {suited}"
         )
 
 

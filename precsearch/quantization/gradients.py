@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from precsearch.allocation import TargetPrecision
 from precsearch.quantization.base import Quantizer
 from precsearch.quantization.grids import EVEN, Grid
+
+_TINY: Final = 1e-30  # keeps samples of zeros from dividing by zero
 
 
 class GradientQuantizer(Quantizer):
@@ -50,7 +52,7 @@ class _QuantizeGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, steps: Tensor) -> Tensor:
         ctx.save_for_backward(steps)
-        return x.view_as(x)
+        return x.clone()  # a view could not be changed in place, as by ReLU(inplace=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -62,10 +64,16 @@ def round_gradient(gradient: Tensor, steps: Tensor) -> Tensor:
     """Round a gradient to ``steps + 1`` levels between plus and minus each sample's largest magnitude, with noise.
 
     Args:
-        gradient: [B, ...].
+        gradient: [B, ...]; a vector counts as one sample.
         steps: 2^b - 1, [] or [1].
+
+    Returns:
+        The rounded gradient, of the shape and dtype of `gradient`; samples of zeros stay zeros.
     """
-    largest = gradient.abs().amax(dim=tuple(range(1, gradient.dim())), keepdim=True).clamp_min(1e-30)
-    noise = torch.rand_like(gradient) - 0.5
-    code = ((gradient / (2 * largest) + 0.5) * steps + noise).round_().clamp_(0).minimum(steps.to(gradient))
-    return (code / steps - 0.5) * (2 * largest)
+    # In single precision at least: half precision has no room for small gradients beside the shift by one half.
+    fine = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    steps = steps.to(fine)
+    largest = fine.abs().amax(dim=tuple(range(1, fine.dim())), keepdim=True)
+    noise = torch.rand_like(fine) - 0.5
+    code = ((fine / (2 * largest).clamp_min(_TINY) + 0.5) * steps + noise).round_().clamp_(0).minimum(steps)
+    return ((code / steps - 0.5) * (2 * largest)).to(gradient)
