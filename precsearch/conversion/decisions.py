@@ -152,7 +152,7 @@ def _own(groups: Mapping[str, Any], layers: Sequence[Layer], targets: Sequence[T
         by_target(dict.fromkeys(own), targets, f"groups.{name}.targets")
         for target in own:
             for layer in members:
-                if reason := _uncovered(layer, target, layers):
+                if reason := uncovered(layer, target, layers):
                     raise ConfigurationError(
                         f"`groups.{name}`: the {target} of {layer.name} cannot be set: {reason}; "
                         "take the layer out of the group"
