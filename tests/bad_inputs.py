@@ -27,6 +27,11 @@ def net(classes): return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 def number(classes): return 3
 def narrow(classes): return nn.Sequential(nn.Linear(5, classes))
 def empty(classes): return nn.Sequential(nn.Flatten())
+def shared(classes):
+    layer = nn.Linear(64, 64)
+    model = nn.Sequential(nn.Flatten(), layer, nn.Linear(64, 64), nn.Linear(64, classes))
+    model[2].weight = layer.weight
+    return model
 def nans():
     x = torch.full((8, 4), float("nan"))
     return (x, torch.arange(8) % 2), (x, torch.arange(8) % 2)

@@ -15,6 +15,9 @@ from precsearch import Budget, BudgetError, SearchableModel
 from precsearch.precision.budgets import BUDGETS, Footprint, Moment, Priced, cost_of, spend
 from precsearch.precision.planning import SEARCHED, LayerChoices, Searched, make_plan
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 A = Footprint("a", numel=100, rows=1, inputs=10, macs=1000)
 B = Footprint("b", numel=300, rows=7, inputs=90, macs=300)
 C = Footprint("c", numel=13, rows=1, inputs=5, macs=50)

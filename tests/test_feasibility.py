@@ -15,6 +15,9 @@ from precsearch.results import RunDirectory
 from precsearch.study.driver import run_study
 from precsearch.study.feasibility import inspect_study
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 
 def inspect(*lines: str, budget: str = "{kind: average_bits, limit: 3}") -> TrialPlan:
     text = TINY.replace("  bits: [2, 3, 4, 8]\n", f"  bits: [2, 3, 4, 8]\n  budget: {budget}\n")

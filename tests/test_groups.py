@@ -17,6 +17,8 @@ from precsearch import Allocation, AllocationError, Budget, BudgetError, Configu
 from precsearch.conversion import quantizers_of
 from precsearch.layers import take_inventory, weights_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 ALL = ("weight", "activation", "gradient")
 BITS = (2, 3, 4, 8)
 SMALL = ["tied", "twice", "residual", "u-net", "lstm", "attention", "bilinear", "conv1d", "branching"]

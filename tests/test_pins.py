@@ -8,6 +8,9 @@ from torch.nn.utils import parametrize
 import precsearch
 from precsearch import ConfigurationError, ModelError, PrecsearchWarning
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 
 class TestPins:
     def test_bits_float_and_patterns(self):

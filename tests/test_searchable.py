@@ -13,6 +13,9 @@ import precsearch
 from precsearch import Allocation, AllocationError, Budget, BudgetError, ConfigurationError, SearchableModel
 from precsearch.precision.samplers import SAMPLERS
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere", "ignore:each of the draws 26 to 50")
+
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(32, 6, generator=GENERATOR)
 Y = torch.randint(0, 3, (32,), generator=GENERATOR)

@@ -23,6 +23,9 @@ from precsearch.results import Progress
 from precsearch.training.stages import Stage
 from precsearch.trial import inspect_trial, run_trial
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 SAMPLERS = ("perturb-and-map", "multinomial", "gumbel-softmax", "uniform", "random", "fixed")
 NOISY = "model={name: mlp, hidden: [12], batch_norm: true, dropout: 0.2}"
 SHORT = "inner.epochs={warmup: 0, search: 1, finetune: 1}"

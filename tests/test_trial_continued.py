@@ -16,6 +16,9 @@ from precsearch.errors import BudgetError, ConfigurationError
 from precsearch.training.stages import Stage
 from precsearch.trial import run_trial
 
+# what a limit that nothing reaches is told is tested in test_diagnosis.py
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
+
 SGD = "inner.optimizer={name: sgd, lr: 0.05, weight_decay: 1e-4}"
 COSTS = {"average_bits", "average_bits_weight", "average_bits_activation", "model_size", "bitops"}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from precsearch.errors import PrecsearchWarning
-from precsearch.precision.problem import Ints, Problem
+from precsearch.precision.problem import Ints, Problem, Slot
 
 STEPS: Final = 50
 """Searched draws after which the verdict is given, once."""
@@ -48,8 +48,9 @@ class Diagnosis:
         self._felt = felt_S if self._felt is None else self._felt + felt_S
 
     def _judge(self) -> None:
-        if not self._parameters:
-            return
+        learned = [slot for slot in self._problem.slots if any(target != "gradient" for _, target in slot.members)]
+        if not self._parameters or not learned:
+            return  # of gradients' bits the loss knows nothing
         moved = any(not torch.equal(a, b) for a, b in zip(self._parameters, self._before, strict=True))
         if self._felt is None:
             _warn(
@@ -62,7 +63,7 @@ class Diagnosis:
                 "`searchable.parameter_groups(lr)`, which has them, and see that their learning rate is not 0"
             )
         else:
-            self._judge_slots(self._felt)
+            self._judge_slots(self._felt, learned)
         half = STEPS // 2
         early, late = self._draws[:half], self._draws[half:STEPS]
         if len(set(early)) > 1 and len(set(late)) == 1:
@@ -71,11 +72,11 @@ class Diagnosis:
                 "seen much; lower the learning rate of the logits (`logits_lr`, in YAML `inner.logits.lr`)"
             )
 
-    def _judge_slots(self, felt_S: Tensor) -> None:
+    def _judge_slots(self, felt_S: Tensor, learned: Sequence[Slot]) -> None:
         dead = [
             slot.name
             for slot, felt in zip(self._problem.slots, felt_S.tolist(), strict=True)
-            if felt == 0 and any(target != "gradient" for _, target in slot.members)  # of those none is expected
+            if felt == 0 and slot in learned
         ]
         if dead:
             _warn(
