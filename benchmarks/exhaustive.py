@@ -23,8 +23,8 @@ from pathlib import Path
 
 from rich.progress import track
 
+from benchmarks.alone import AloneSession
 from precsearch.experiment import load_experiment
-from precsearch.results import Progress
 from precsearch.trial import run_trial
 
 HERE = Path(__file__).parent
@@ -65,22 +65,10 @@ class Problem:
 PROBLEMS = (Problem("2-bits", (1, 2, 3, 4), 2.0), Problem("3-bits", (2, 3, 4, 6), 3.0))
 
 
-class _Session:
-    def __init__(self, seed: int, directory: Path) -> None:
-        self.seed = seed
-        self.directory = directory
-
-    def resume(self) -> Path | None:
-        return None
-
-    def report(self, progress: Progress, checkpoint: Path | None) -> None:
-        pass
-
-
 def train(overrides: Sequence[str], seed: int) -> tuple[Bits, float]:
     """One training -> the bits it ends with, and its validation loss."""
     with tempfile.TemporaryDirectory() as folder:
-        result = run_trial(load_experiment(SPACE, overrides), _Session(seed, Path(folder)))
+        result = run_trial(load_experiment(SPACE, overrides), AloneSession(seed, Path(folder)))
     bits = tuple(layer.bits("weight") or 0 for layer in result.allocation.layers)
     return bits, result.metrics["validation_loss"]
 

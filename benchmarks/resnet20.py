@@ -26,8 +26,8 @@ import torch
 from rich.progress import track
 from scipy import stats
 
+from benchmarks.alone import AloneSession
 from precsearch.experiment import load_experiment
-from precsearch.results import Progress
 from precsearch.study.driver import run_study
 from precsearch.trial import run_trial
 
@@ -61,18 +61,6 @@ class Row:
     bits: str
 
 
-class _Session:
-    def __init__(self, seed: int, directory: Path) -> None:
-        self.seed = seed
-        self.directory = directory
-
-    def resume(self) -> Path | None:
-        return None
-
-    def report(self, progress: Progress, checkpoint: Path | None) -> None:
-        pass
-
-
 def train_float(data: Path) -> Path:
     """Train the float network, or continue it, or find it trained -> its weights."""
     weights = FLOAT / "trials" / "0000" / "weights.safetensors"
@@ -87,7 +75,7 @@ def train(data: Path, weights: Path, limit: float, arm: str, seed: int) -> Row:
         f"data.root={data}", f"model.checkpoint={weights}", f"inner.budget.limit={limit}", f"inner.sampler={ARMS[arm]}",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        result = run_trial(load_experiment(SPACE, overrides), _Session(seed, Path(folder)))
+        result = run_trial(load_experiment(SPACE, overrides), AloneSession(seed, Path(folder)))
     metrics = result.metrics
     bits = " ".join(f"{layer.bits('weight')}/{layer.bits('activation')}" for layer in result.allocation.layers)
     return Row(

@@ -1,14 +1,18 @@
-"""Writing files so that a reader never sees half of one: written beside, flushed, then renamed."""
+"""Writing files so that a reader never sees half of one: written beside, flushed, then renamed; and fetching some."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Callable
+import socket
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from precsearch.errors import RunDirectoryError
+
+_SILENCE = 30.0  # seconds without an answer after which a download counts as failed
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -48,3 +52,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def patient_download() -> Iterator[None]:
+    """Keep stdout for ``--json`` while something is fetched, and a silent network from holding it up for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,8 +12,8 @@ from pathlib import Path
 
 from precsearch.errors import DataError
 from precsearch.experiment import DataSettings
+from precsearch.files import patient_download
 
-_SILENCE = 30.0  # seconds without an answer after which a download counts as failed
 REMEDIES = (
     "Use a folder that has them with `--set data.root=DIR`, or the bundled digits, which need no files: "
     "`precsearch run search_spaces/digits.yaml`"
@@ -72,7 +70,7 @@ def _not_found(source: Source, root: Path) -> str:
 def _download(source: Source, root: Path) -> None:
     """Fetch into a temporary folder and move whole files in: nothing half-written stays, workers may race."""
     try:
-        with _folder(root), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder, _quiet():
+        with _folder(root), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder, patient_download():
             source.fetch(folder)
             place = root / source.folder
             place.mkdir(parents=True, exist_ok=True)
@@ -95,15 +93,3 @@ def _folder(root: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep stdout for ``--json``, and a silent network from holding the trial for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
 import sys
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +13,7 @@ import torch
 
 from precsearch.errors import ModelError
 from precsearch.experiment.task import is_weights_file
+from precsearch.files import patient_download
 from precsearch.imports import nearest
 from precsearch.models.starts import load_start
 from precsearch.models.state_file import read_state_file
@@ -23,7 +21,6 @@ from precsearch.models.state_file import read_state_file
 KEY: Final = "model.weights"
 _DEFAULT: Final = "DEFAULT"
 _HASH: Final = re.compile(r"-([a-f0-9]{8,})\.")  # torch's naming: the file's SHA-256 starts with it
-_SILENCE: Final = 30.0  # seconds without an answer after which a download counts as failed
 
 
 def weights_entry(models: Any, name: str, weights: object) -> Any:
@@ -84,7 +81,7 @@ def _fetched(name: str, entry: Any) -> Path:
     prefix = _HASH.search(file.name)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _patient():
+        with patient_download():
             torch.hub.download_url_to_file(url, str(file), prefix[1] if prefix else None, progress=sys.stderr.isatty())
     except (OSError, RuntimeError, HTTPException, EOFError) as problem:
         told = " ".join(str(problem).split()) or type(problem).__name__
@@ -94,15 +91,3 @@ def _fetched(name: str, entry: Any) -> Path:
             "random"
         ) from None
     return file
-
-
-@contextlib.contextmanager
-def _patient() -> Iterator[None]:
-    """Keep stdout for ``--json``, and a silent network from holding the trial for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)
