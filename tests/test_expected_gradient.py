@@ -25,6 +25,9 @@ from torch import nn
 from precsearch import Budget, SearchableModel
 from precsearch.precision.distribution import gumbel
 
+# Draws without steps, and limits that nothing reaches: on purpose here.
+pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere", "ignore:the logits did not move")
+
 BITS = [2, 4, 8]
 
 

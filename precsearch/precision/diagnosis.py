@@ -14,6 +14,8 @@ from precsearch.precision.problem import Ints, Problem, Slot
 
 STEPS: Final = 50
 """Searched draws after which the verdict is given, once."""
+_EARLY: Final = 8  # draws that differ where there is a choice
+_SETTLED: Final = 24  # draws by which no search has seen enough to make always the same one
 
 
 class Diagnosis:
@@ -64,12 +66,11 @@ class Diagnosis:
             )
         else:
             self._judge_slots(self._felt, learned)
-        half = STEPS // 2
-        early, late = self._draws[:half], self._draws[half:STEPS]
+        early, late = self._draws[:_EARLY], self._draws[_EARLY:_SETTLED]
         if len(set(early)) > 1 and len(set(late)) == 1:
             _warn(
-                f"each of the draws {half + 1} to {STEPS} was the same allocation: the search settled before it had "
-                "seen much; lower the learning rate of the logits (`logits_lr`, in YAML `inner.logits.lr`)"
+                f"each of the draws {_EARLY + 1} to {_SETTLED} was the same allocation: the search settled before it "
+                "had seen much; lower the learning rate of the logits (`logits_lr`, in YAML `inner.logits.lr`)"
             )
 
     def _judge_slots(self, felt_S: Tensor, learned: Sequence[Slot]) -> None:
