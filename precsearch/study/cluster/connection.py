@@ -16,7 +16,8 @@ from precsearch.study.cluster.quiet import set_environment
 from precsearch.study.cluster.reach import check_reachable, token_error, use_token_at_hand
 
 _OBJECT_STORE_BYTES: Final = 128 * 2**20  # trials travel as a few kilobytes; Ray would set aside a third of memory
-_UNLUCKY: Final = "Starting Ray client server failed"  # now and then, for the first that comes by ray://
+# Now and then, for the first that comes by ray://: the server that Ray starts for it dies at once.
+_UNLUCKY: Final = ("Starting Ray client server failed", "ZombieProcess")
 _AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
 
 
@@ -57,7 +58,7 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
             break
         except Exception as error:
             ray.shutdown()
-            if not (again and _UNLUCKY in str(error)):
+            if not (again and any(sign in str(error) for sign in _UNLUCKY)):
                 raise _told(address, str(error), log.read_text(errors="replace")) from None
     return True
 
