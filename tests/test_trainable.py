@@ -143,7 +143,7 @@ def in_turn(train: Callable[[dict[str, Any]], None], folder: Path) -> tuple[Call
 
         def wait(told: dict[str, Any], checkpoint: Any) -> None:
             before = folder / f"{1 - number}-{told['step'] - 1 + number}"
-            until = time.monotonic() + 120
+            until = time.monotonic() + 300
             while told["step"] + number > 1 and not before.exists():
                 assert time.monotonic() < until, f"{before.name} was not judged"
                 time.sleep(0.01)
