@@ -57,7 +57,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         check_finite(name, value)
     provenance = {
         "precsearch": version("precsearch"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of torch's, which whoever unpickles it would have to import
         "study": experiment.name,
         "trial": session.directory.name,
         "seed": session.seed,
