@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import grad
 
 from precsearch.quantization.kernels import Ranges, quantize
-from precsearch.quantization.layouts import as_rows, dense, like
+from precsearch.quantization.layouts import as_rows, dense, like, memory_format
 
 _FEW: Final = 4  # channels; of more, the full gradient costs less than two of the weight
 _GRADIENTS: Final[dict[Any, Callable[..., Tensor]]] = {
@@ -71,6 +71,7 @@ class _SpeakForInput(torch.autograd.Function):
         q = like(quantize(as_rows(x, reach), Ranges(step, reach, grid), kernels), x)
         inside = (x <= reach) & (x >= (-reach if grid.signed else 0))
         changes = torch.cat([torch.where(inside, q - x, 0.0), torch.where(inside, 0.0, q)], dim=1)
+        changes = changes.contiguous(memory_format=memory_format(gradients[0]))  # else both would be converted
         out, channels, *kernel = weight.shape
         of_weight = _GRADIENTS[type(module).forward](
             changes, (out, 2 * channels, *kernel), gradients[0],

@@ -5,8 +5,12 @@ Legend: R rows (1, or output channels), M values a row.
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
+
+_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def dense(x: Tensor) -> Tensor:
@@ -39,6 +43,10 @@ def in_layout(gradient: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(x, dtype=gradient.dtype).copy_(gradient)
 
 
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Channels last where `x` is laid out so, and not contiguous as well; else contiguous."""
+    return _LAST[x.dim()] if not x.is_contiguous() and _channels_last(x) else torch.contiguous_format
+
+
 def _channels_last(x: Tensor) -> bool:
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.dim() in formats and x.is_contiguous(memory_format=formats[x.dim()])
+    return x.dim() in _LAST and x.is_contiguous(memory_format=_LAST[x.dim()])
