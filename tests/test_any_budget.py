@@ -198,7 +198,7 @@ class TestRefusals:
             model().allocation(limit)
 
     def test_neither_limit_nor_range(self):
-        with pytest.raises(BudgetError, match="a limit or a range must be given"):
+        with pytest.raises(BudgetError, match="limit or a range must be given"):
             Budget("average_bits")
 
     def test_below_the_cheapest(self):

@@ -25,7 +25,7 @@ def check_limit(limit: Limit, what: str) -> None:
     """
     for value in limit.values() if isinstance(limit, Mapping) else [limit]:
         if math.isnan(value):
-            raise BudgetError(f"a limit or a range must be given, but {what} has none; add `limit`")
+            raise BudgetError(f"a positive, finite limit or a range must be given, but {what} has none; add `limit`")
         if not value > 0 or math.isinf(value):
             raise BudgetError(f"a positive, finite limit must hold, but got {value} for {what}")
 
