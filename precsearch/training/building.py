@@ -28,7 +28,7 @@ def make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Searcha
     model, example = build_network(experiment, data)
     return SearchableModel(
         model,
-        [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
+        [Budget(each.kind, each.limit, each.layers, each.table, name, each.range) for name, each in budgets],
         example,
         bits=inner.bits,
         targets=inner.targets,
@@ -36,6 +36,7 @@ def make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Searcha
         scale=inner.scale,
         granularity=inner.granularity,
         sampler=inner.sampler,
+        preferences=inner.logits.form if inner.sampler in ("perturb-and-map", "gumbel-softmax") else None,
         pin=inner.pin,
         candidates=inner.candidates,
         groups={
