@@ -9,25 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from precsearch.allocation import Allocation, ModelIdentity
+from precsearch.allocation import Allocation
 from precsearch.conversion import (
     Conversion,
     Grids,
     Wishes,
     apply_allocation,
     calibrate,
-    describe_layers,
+    describe,
     install,
     refuse_converted,
 )
 from precsearch.conversion.dials import Dials
 from precsearch.errors import ConfigurationError, PrecsearchWarning, StaysFloatWarning
-from precsearch.layers import Example, layer_type, take_inventory
-from precsearch.precision.budgets import Budget, cost_of
+from precsearch.layers import Example, take_inventory
+from precsearch.precision.answers import Answers
+from precsearch.precision.budgets import Budget
 from precsearch.precision.diagnosis import Diagnosis
 from precsearch.precision.distribution import entropy
+from precsearch.precision.limits import Limit
 from precsearch.precision.planning import make_plan
-from precsearch.precision.samplers import SAMPLERS, Fixed, Sampler
+from precsearch.precision.samplers import check_sampler, make_sampler
 from precsearch.quantization.base import Quantizer, begin_forward, on_forward
 
 __all__ = ["SearchableModel", "apply_allocation", "calibrate"]
@@ -51,6 +53,8 @@ class SearchableModel(nn.Module):
         scale: rule that sets the range of each bit-width, ``l2`` or ``max``.
         granularity: one weight scale a ``tensor`` or an output ``channel``.
         sampler: how allocations are drawn; see `precsearch.precision.samplers`.
+        preferences: what the search learns of each layer, ``free``, ``sensitivity`` or ``convex`` (see
+            `precsearch.precision.preferences`); what suits the budget where None.
         pin: layers -> bits that are not searched, or ``float``, or either by target. Layers are named by name, by
             pattern (``block*.conv1``), or by type (``type:Embedding``); first and last layers are searched unless
             pinned.
@@ -84,6 +88,7 @@ class SearchableModel(nn.Module):
         scale: str = "l2",
         granularity: str = "tensor",
         sampler: str = "perturb-and-map",
+        preferences: str | None = None,
         pin: Mapping[str, Any] | None = None,
         candidates: Mapping[str, Any] | None = None,
         groups: Mapping[str, Any] | None = None,
@@ -93,12 +98,7 @@ class SearchableModel(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if sampler not in SAMPLERS:
-            raise ConfigurationError(f"sampler must be one of {', '.join(SAMPLERS)}, but got {sampler!r}")
-        if (sampler == "fixed") != (allocation is not None):
-            raise ConfigurationError(
-                f"an allocation goes with the `fixed` sampler, and only with it, but got sampler {sampler!r}"
-            )
+        check_sampler(sampler, allocation is not None)
         refuse_converted(model)
         inventory = take_inventory(model, example_input)
         self.budgets = (budget,) if isinstance(budget, Budget) else tuple(budget)
@@ -108,7 +108,9 @@ class SearchableModel(nn.Module):
         choices, elements = self.conversion.choices(), inventory.float_elements
         self.plan = make_plan(self.budgets, choices, self.conversion.bits, elements, inventory.moments)
         self.generator = torch.Generator().manual_seed(seed)
-        self.sampler = self._make_sampler(sampler, allocation)
+        fixed = None if allocation is None else self.conversion.candidates_of(allocation, self.plan.problem)
+        self.sampler = make_sampler(sampler, self.plan, self.generator, preferences, fixed)
+        self.answers = Answers(self.plan, self.sampler)
         self.model = install(model, self.conversion)
         self.dials = Dials(self.model, self.plan.problem)
         self._settled: Tensor | None = None
@@ -120,13 +122,14 @@ class SearchableModel(nn.Module):
         for message in self.plan.untold():
             warnings.warn(message, PrecsearchWarning, stacklevel=2)
 
-    def _make_sampler(self, name: str, allocation: Allocation | Sequence[int] | None) -> Sampler:
-        problem = self.plan.problem
-        if allocation is None:
-            return SAMPLERS[name](problem, self.generator)
-        candidates = self.conversion.candidates_of(allocation, problem)
-        self.plan.check_kept(candidates)
-        return Fixed(problem, self.generator, candidates)
+    @property
+    def limit(self) -> Limit:
+        """What evaluation and `allocation` keep; settable within the range of a budget that has one."""
+        return self.answers.limit
+
+    @limit.setter
+    def limit(self, limit: Limit) -> None:
+        self.answers.ask(limit)
 
     @property
     def quantizers(self) -> list[Quantizer]:
@@ -173,14 +176,10 @@ class SearchableModel(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def settle(self) -> None:
         """Set every layer to the allocation that the search would end with now."""
-        # Solving again is needed only after a step. Version counters do not tell: fused optimizers leave them alone.
-        logits = torch.cat(
-            [parameter.detach().flatten() for parameter in self.sampler.parameters()] or [torch.zeros(0)]
-        )
-        if self._settled is not None and torch.equal(self._settled, logits.cpu()):
-            return
-        self.dials.set(self.sampler.solve())
-        self._settled = logits.cpu()
+        state = self.answers.state()
+        if self._settled is None or not torch.equal(self._settled, state):
+            self.dials.set(self.answers.solve())
+            self._settled = state
 
     def quantize(self, on: bool) -> None:
         """Switch quantization on or off (warm-up); ranges are kept up to date either way."""
@@ -203,24 +202,22 @@ class SearchableModel(nn.Module):
         cost = self.sampler.expected_cost()
         return cost.sum() / max(1, len(cost))
 
-    def allocation(self) -> Allocation:
+    def allocation(self, limit: Limit | None = None) -> Allocation:
         """The allocation that the search would end with now; it keeps the budget.
 
-        It is the exact maximum of the logits under the budget (for the samplers that have one a candidate), and
-        leaves no budget unused where another bit would fit.
+        It is the exact maximum of the scores under the budget (for the samplers that have one a candidate), and
+        leaves no budget unused where another bit would fit. A higher limit gives a layer fewer bits only where the
+        total score is higher for it.
+
+        Args:
+            limit: within the range of the budget that has one; `SearchableModel.limit` where None.
+
+        Raises:
+            BudgetError: when no budget has a range, or the limit is outside.
         """
-        self.settle()
-        layers = describe_layers(self.model, self.conversion)
-        priced = self.conversion.priced(layers)
-        elements = self.conversion.inventory.float_elements
-        uses = self.plan.uses(priced)
-        return Allocation(
-            model=ModelIdentity(name=layer_type(self.model), fingerprint=self.conversion.inventory.fingerprint),
-            budget=uses[0],
-            budgets=uses,
-            layers=layers,
-            cost=cost_of(priced, elements, self.plan.moments),
-        )
+        with self.answers.at(limit):
+            self.settle()
+            return describe(self.model, self.conversion, self.answers, self.plan.moments)
 
     def freeze(self) -> nn.Module:
         """End the search: every layer keeps its bits of `allocation` for good.
@@ -230,7 +227,7 @@ class SearchableModel(nn.Module):
             wrapper must not be used afterwards.
         """
         self.settle()
-        self.dials.fix(self.sampler.solve())
+        self.dials.fix(self.answers.solve())
         self.model.register_forward_pre_hook(on_forward)
         return self.model
 

@@ -225,7 +225,7 @@ def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Search
     budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]
     return SearchableModel(
         build_model(experiment.model, data.input_shape, data.classes),
-        [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
+        [Budget(each.kind, each.limit, each.layers, each.table, name, each.range) for name, each in budgets],
         next(iter(Batches(data.train.first(_EXAMPLE), _EXAMPLE)))[0],
         bits=inner.bits,
         targets=inner.targets,
@@ -233,6 +233,7 @@ def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Search
         scale=inner.scale,
         granularity=inner.granularity,
         sampler=inner.sampler,
+        preferences=inner.logits.form if inner.sampler in ("perturb-and-map", "gumbel-softmax") else None,
         pin=inner.pin,
         candidates=inner.candidates,
         groups={

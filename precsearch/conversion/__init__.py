@@ -1,6 +1,7 @@
 """From a plain model to a quantized one: what to quantize, and putting the quantizers in."""
 
 from precsearch.conversion.calibrate import calibrate as calibrate
+from precsearch.conversion.describe import describe as describe
 from precsearch.conversion.describe import describe_layers as describe_layers
 from precsearch.conversion.describe import quantizers_of as quantizers_of
 from precsearch.conversion.describe import reread as reread

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import nn
 from torch.nn.utils import parametrize
 
-from precsearch.allocation import Allocation, LayerPrecision, Target, TargetPrecision
+from precsearch.allocation import Allocation, LayerPrecision, ModelIdentity, Target, TargetPrecision
 from precsearch.conversion.decisions import JOINED
 from precsearch.conversion.hooks import GRADIENT, input_attribute
 from precsearch.conversion.plan import Conversion
-from precsearch.layers import Weight, weights_of
+from precsearch.layers import Weight, layer_type, weights_of
+from precsearch.precision.answers import Answers
+from precsearch.precision.budgets import Moment, cost_of
 from precsearch.quantization.base import Quantizer
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -57,6 +60,20 @@ def describe_layers(model: nn.Module, conversion: Conversion) -> tuple[LayerPrec
             )
         )
     return tuple(described)
+
+
+def describe(model: nn.Module, conversion: Conversion, answers: Answers, moments: Sequence[Moment]) -> Allocation:
+    """The allocation that the quantizers are set to, with what it spends and costs."""
+    layers = describe_layers(model, conversion)
+    priced = conversion.priced(layers)
+    uses = answers.uses(priced)
+    return Allocation(
+        model=ModelIdentity(name=layer_type(model), fingerprint=conversion.inventory.fingerprint),
+        budget=uses[0],
+        budgets=uses,
+        layers=layers,
+        cost=cost_of(priced, conversion.inventory.float_elements, moments),
+    )
 
 
 def reread(model: nn.Module, allocation: Allocation) -> Allocation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -10,65 +9,17 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
 from precsearch.experiment.layerwise import Bits, LayerwiseSettings, ascending
+from precsearch.experiment.limited import BudgetSettings, FurtherBudgetSettings
 
 BitsList = Annotated[tuple[Bits, ...], Field(strict=False)]  # a YAML list becomes a tuple; its entries stay strict
 
 
 # Unions say which member was meant, so that a wrong value is told once and in that member's words.
-def _limit_form(value: object) -> str:
-    return "by target" if isinstance(value, Mapping) else "number"
-
-
 def _text_or_other(value: object) -> str:
     return "text" if isinstance(value, str) else "other"
 
 
-Positive = Annotated[float, Field(gt=0)]
-Limit = Annotated[
-    Annotated[Positive, Tag("number")] | Annotated[dict[Target, Positive], Field(min_length=1), Tag("by target")],
-    Discriminator(_limit_form),
-]
 BitsFile = Annotated[Annotated[str, Tag("text")] | Annotated[BitsList, Tag("other")], Discriminator(_text_or_other)]
-Kind = Literal["layer_bits", "average_bits", "model_size", "bitops", "activation_memory", "latency", "energy"]
-
-
-class BudgetSettings(Settings):
-    """`inner.budget:`.
-
-    Attributes:
-        kind: a registered budget kind.
-        limit: what may be spent, in the kind's unit (bits, bytes, BitOPs, the table's); one number, or one a target.
-        layers: names or ``*`` patterns of the layers that count; all where it is not given.
-        table: path of the CSV or JSON file of costs that ``latency`` and ``energy`` need.
-    """
-
-    kind: Kind = "average_bits"
-    limit: Limit = 3.0
-    layers: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
-    table: str | None = None
-
-    @model_validator(mode="after")
-    def _table_where_it_is_read(self) -> BudgetSettings:
-        if (self.kind in ("latency", "energy")) != (self.table is not None):
-            raise ValueError(
-                "`table` goes with `kind: latency` and `kind: energy`, and only with them; "
-                f"got kind {self.kind!r} and table {self.table!r}"
-            )
-        return self
-
-
-class FurtherBudgetSettings(BudgetSettings):
-    """One entry of `inner.budgets:`, under a name of its own; every draw keeps it besides `inner.budget`.
-
-    Attributes:
-        kind: a registered budget kind.
-        limit: as in `inner.budget`.
-        layers: as in `inner.budget`.
-        table: as in `inner.budget`.
-    """
-
-    kind: Kind
-    limit: Limit
 
 
 class TemperatureSettings(Settings):
@@ -130,11 +81,15 @@ class LogitSettings(Settings):
         lr: how far a logit of typical gradient moves in a step (Adam, on gradients of even size).
         update: ``joint`` with the weights on the same batches, or ``alternate`` on a held-out part.
         holdout: fraction of the training split that ``alternate`` holds out.
+        form: what is learned of each layer: ``free`` (a logit for each candidate), ``sensitivity`` (one number), or
+            ``convex`` (a table that rises ever more slowly with the bits); where None, ``free``, or ``sensitivity``
+            when the budget has a range. For the samplers with a logit for each candidate.
     """
 
     lr: float = Field(default=0.1, gt=0)
     update: Literal["joint", "alternate"] = "joint"
     holdout: float = Field(default=0.3, gt=0, lt=1)
+    form: Literal["free", "sensitivity", "convex"] | None = None
 
 
 class InnerSettings(LayerwiseSettings):
@@ -188,6 +143,14 @@ class InnerSettings(LayerwiseSettings):
             if not name or "." in name:
                 raise ValueError(f"names without dots must hold, so that `space` can name them, but got {name!r}")
         return value
+
+    @model_validator(mode="after")
+    def _range_has_a_sampler(self) -> InnerSettings:
+        if self.budget.range is not None and self.sampler == "gumbel-softmax":
+            raise ValueError("`budget.range` needs a sampler whose draws keep it, but gumbel-softmax draws without it")
+        if self.logits.form not in (None, "free") and self.sampler == "multinomial":
+            raise ValueError(f"`logits.form: {self.logits.form}` is not for multinomial, which has one logit a layer")
+        return self
 
     @model_validator(mode="after")
     def _fixed_has_allocation(self) -> InnerSettings:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from math import isnan
 
 from precsearch.allocation import BudgetUse, Cost, LayerPrecision, Target
 from precsearch.errors import BudgetError
@@ -26,11 +26,11 @@ from precsearch.precision.kinds import (
     Priced,
     Scope,
 )
+from precsearch.precision.limits import UNSAID, Limit, Range, along, asked, check_limit, check_range
 from precsearch.precision.tables import read_table
 
 __all__ = ["BUDGETS", "Bits", "Budget", "BudgetKind", "Footprint", "Moment", "Priced", "Scope"]
 
-Limit = float | Mapping[Target, float]
 _TARGETS: tuple[Target, ...] = ("weight", "activation", "gradient")
 
 BUDGETS: dict[str, type[BudgetKind]] = {
@@ -52,28 +52,33 @@ class Budget:
         kind: ``layer_bits`` (mean bits over layers), ``average_bits`` (mean bits over elements), ``model_size``
             (bytes), ``bitops`` (MACs x weight bits x activation bits, one sample), ``activation_memory`` (bytes at
             the peak, one sample), ``latency`` or ``energy`` (what a table says, summed over layers).
-        limit: in the kind's unit; one number, or one for each target.
+        limit: in the kind's unit; one number, or one for each target. With a `range`, the one that the search ends
+            with; the middle of the range where it is not given.
         layers: names or ``*`` patterns of the layers that it counts (for ``activation_memory``: while they run);
             all where None. What lies outside the layers does not count then.
         table: path of the CSV or JSON file of ``latency`` and ``energy``; see `precsearch.precision.tables`.
         name: what messages and results call it; its kind where None.
+        range: (low, high), or that for each target: every draw's limit is drawn from it, so that one search answers
+            every limit within it. Not for ``activation_memory``, which is a peak and no sum.
 
     Raises:
-        BudgetError: when the kind is unknown, a limit is not positive, or a table is missing or not wanted.
+        BudgetError: when the kind is unknown, a limit or range is none or they disagree, or a table is missing or not
+            wanted.
     """
 
     kind: str
-    limit: Limit
+    limit: Limit = UNSAID
     layers: Sequence[str] | None = None
     table: str | None = None
     name: str | None = None
+    range: Range | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in BUDGETS:
             raise BudgetError(f"budget kind must be one of {', '.join(BUDGETS)}, but got {self.kind!r}")
-        for value in self.limit.values() if isinstance(self.limit, Mapping) else [self.limit]:
-            if not value > 0 or math.isinf(value):
-                raise BudgetError(f"a positive, finite limit must hold, but got {value} for {self.kind}")
+        if self.range is not None:
+            self._settle_range(self.range)
+        check_limit(self.limit, self.kind)
         if BUDGETS[self.kind].takes_table != (self.table is not None):
             raise BudgetError(
                 f"`table` must name the file of costs of a {self.kind} budget; give its path"
@@ -82,6 +87,27 @@ class Budget:
             )
         if isinstance(self.layers, str) or (self.layers is not None and not self.layers):
             raise BudgetError(f"`layers` takes a list of names or patterns, but got {self.layers!r}")
+
+    def _settle_range(self, ends: Range) -> None:
+        check_range(ends, self.kind)
+        if BUDGETS[self.kind] is ActivationMemory:
+            raise BudgetError(f"a range needs a budget that is a sum over layers, but {self.kind} is a peak; drop it")
+        unsaid = not isinstance(self.limit, Mapping) and isnan(self.limit)
+        limit = along(ends, 0.5) if unsaid else asked(self.limit, ends, self.kind)
+        object.__setattr__(self, "limit", limit)
+
+    def at(self, limit: Limit) -> Budget:
+        """The same, limited to one limit of its range.
+
+        Raises:
+            BudgetError: when it has no range, or the limit is outside.
+        """
+        if self.range is None:
+            raise BudgetError(
+                f"only a budget with a range answers other limits, but {self.title} was searched at {self.limit} "
+                "alone; search with a `range`"
+            )
+        return replace(self, limit=asked(limit, self.range, self.title))
 
     @property
     def title(self) -> str:

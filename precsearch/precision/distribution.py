@@ -33,7 +33,6 @@ class PriceTable(nn.Module):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
-        self.binding = problem.binding
         roots = np.flatnonzero(problem.hub == len(problem.slots))
         # The tables are derived from the model and the budget; the state dict does not repeat them.
         self.register_buffer("absent_SK", torch.from_numpy(~problem.candidates), persistent=False)
@@ -67,7 +66,7 @@ class PriceTable(nn.Module):
         """[S, H, K] probabilities -> [C] expected cost, as parts of the limits."""
         return (joint_SHK * self.price_CSHK).sum((1, 2, 3))
 
-    def tilt(self, scores_SK: Tensor, temperature: float) -> Tensor:
+    def tilt(self, scores_SK: Tensor, temperature: float, problem: Problem | None = None) -> Tensor:
         """Probabilities tilted by ``multiplier * price`` so that they keep the limits in expectation.
 
         A budget that shares its slots with no other is spent in expectation; of several on the same slots, those
@@ -77,30 +76,33 @@ class PriceTable(nn.Module):
         Args:
             scores_SK: -inf where there is no candidate.
             temperature: positive.
+            problem: the same under other limits (`Problem.with_limits`); the table's own where None.
 
         Returns:
             [S, H, K] probabilities of (hub's candidate, own candidate); [S, K] when summed over H.
         """
         scaled_SK = scores_SK / temperature
-        found_C, inverse_CC = self._solve(scaled_SK.detach().double().cpu().numpy())
+        problem = self.problem if problem is None else problem
+        found_C, inverse_CC = self._solve(scaled_SK.detach().double().cpu().numpy(), problem)
+        room_C = torch.from_numpy(problem.limits / problem.scale).to(scaled_SK)
         multiplier_C = torch.from_numpy(found_C).to(scaled_SK)
         spent_C = self.expected_cost(self._tilted(scaled_SK, multiplier_C))
-        newton_C = torch.from_numpy(inverse_CC).to(scaled_SK) @ (spent_C - 1)
+        newton_C = torch.from_numpy(inverse_CC).to(scaled_SK) @ (spent_C - room_C)
         # At the solution the Newton step is nearly zero; it is there for its derivative.
         return self._tilted(scaled_SK, multiplier_C + (newton_C - newton_C.detach()))
 
     def _tilted(self, scaled_SK: Tensor, multiplier_C: Tensor) -> Tensor:
         return self.joint(scaled_SK.unsqueeze(1) - (multiplier_C[:, None, None, None] * self.price_CSHK).sum(0))
 
-    def _solve(self, scaled_SK: Floats) -> tuple[Floats, Floats]:
+    def _solve(self, scaled_SK: Floats, problem: Problem) -> tuple[Floats, Floats]:
         """[C] multipliers, and the inverse covariance of the prices of those that move, [C, C]."""
-        tight, count = self.problem.tight, len(self.problem.limits)
+        tight, count = problem.tight, len(problem.limits)
         multiplier, inverse = np.zeros(count), np.zeros((count, count))
         if len(tight.limits):
             found = find_multipliers(scaled_SK, tight)
             covariance = moments(scaled_SK, found, tight).covariance
             moving = (found > free_of_sign(tight)) & (covariance.diagonal() > _SMALLEST_VARIANCE)
-            at = np.flatnonzero(self.binding)
+            at = np.flatnonzero(problem.binding)
             multiplier[at] = found
             own = at[moving]
             inverse[np.ix_(own, own)] = np.linalg.pinv(covariance[np.ix_(moving, moving)], rcond=1e-9, hermitian=True)

@@ -5,10 +5,8 @@ Legend: S slots, K candidates, H candidates of a slot's hub, C constraints.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
@@ -17,8 +15,11 @@ from precsearch.errors import BudgetError
 from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Scope
 from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.layout import SEARCHED, Choice, LayerChoices, Layout, Searched, find_hubs, lay_out
+from precsearch.precision.limits import Limit
 from precsearch.precision.pricing import Row, cost_array, price_rows
 from precsearch.precision.problem import Ints, Problem
+from precsearch.precision.ranged import Ranged, lowest
+from precsearch.precision.refusals import check_bound, check_kept
 
 __all__ = ["SEARCHED", "Choice", "LayerChoices", "Plan", "Searched", "make_plan"]
 
@@ -34,6 +35,7 @@ class Plan:
         constraints: [C] which budget each of the problem's constraints is of, and its scope.
         moments: what is in memory while each layer runs.
         layout: the slots, and the layers that they set.
+        ranged: the problem at every limit of a budget's range; None where none has one.
     """
 
     problem: Problem
@@ -42,6 +44,7 @@ class Plan:
     constraints: tuple[tuple[int, Scope], ...]
     moments: tuple[Moment, ...]
     layout: Layout
+    ranged: Ranged | None = None
 
     def check_kept(self, candidates: Ints) -> None:
         """Refuse an allocation, [S] chosen candidates, that breaks a budget.
@@ -67,9 +70,12 @@ class Plan:
             for each in (self.loose if choice else ())
         ]
 
-    def uses(self, layers: Sequence[Priced]) -> tuple[BudgetUse, ...]:
-        """What an allocation spends of every budget."""
-        return tuple(bound.use(layers) for bound in self.bound)
+    def uses(self, layers: Sequence[Priced], limit: Limit | None = None) -> tuple[BudgetUse, ...]:
+        """What an allocation spends of every budget, that with a range at `limit`."""
+        if limit is None:
+            return tuple(bound.use(layers) for bound in self.bound)
+        ranged = [replace(each, budget=each.budget.at(limit)) if each.budget.range else each for each in self.bound]
+        return tuple(bound.use(layers) for bound in ranged)
 
     def ends(self, choices: Sequence[LayerChoices]) -> tuple[list[Priced], list[Priced]]:
         """Every layer at its fewest bits, and every layer at its most."""
@@ -125,24 +131,27 @@ def make_plan(
     names = [choice.layer.name for choice in choices]
     if moments is None:
         moments = chain(names, [choice.layer.inputs for choice in choices])
-    bound = [BoundBudget.bind(each, names, float_elements, moments) for each in budgets]
+    least = lowest(budgets)
+    bound = [BoundBudget.bind(each, names, float_elements, moments) for each in least]
     rows = [row for i, each in enumerate(bound) for row in price_rows(i, each, choices, layout)]
-    _check_bound(budgets, layout, rows)
+    check_bound(budgets, layout, rows)
     hub = find_hubs({pair for row in rows for pair in row.pairs}, layout.slots)
     cost, limits = cost_array(rows, layout, hub)
     problem = make_problem(layout.slots, layout.bits, cost, limits, candidates=layout.candidates, hub=hub)
-    _check_kept(bound, rows, choices, layout, problem)
+    check_kept(bound, rows, choices, layout, problem)
     binding = {rows[c].budget for c in np.flatnonzero(problem.binding)}
     problem, rows = _without_duplicates(problem, rows, bound)
-    found = _kept_together(problem, budgets)
+    found = _kept_together(problem, least)
+    ranged = Ranged.make(budgets, rows, found)
     scopes = [tuple(dict.fromkeys(row.scope for row in rows if row.budget == i)) for i in range(len(bound))]
     return Plan(
-        problem=found,
-        bound=tuple(replace(each, scopes=own) for each, own in zip(bound, scopes, strict=True)),
+        problem=found if ranged is None else ranged.problem,
+        bound=tuple(replace(a, budget=b, scopes=own) for a, b, own in zip(bound, budgets, scopes, strict=True)),
         loose=tuple(each for i, each in enumerate(budgets) if i not in binding),
         constraints=tuple((row.budget, row.scope) for row in rows),
         moments=tuple(moments),
         layout=layout,
+        ranged=ranged,
     )
 
 
@@ -179,67 +188,3 @@ def _without_duplicates(problem: Problem, rows: list[Row], bound: Sequence[Bound
         replace(problem, cost=problem.cost[kept], limits=problem.limits[kept]),
         [row for row, keep in zip(rows, kept, strict=True) if keep],
     )
-
-
-def _check_kept(
-    bound: Sequence[BoundBudget],
-    rows: Sequence[Row],
-    choices: Sequence[LayerChoices],
-    layout: Layout,
-    problem: Problem,
-) -> None:
-    """Refuse limits below the cheapest allocation of their own budget; every one is named."""
-    told: dict[str, tuple[Fraction, str]] = {}
-    for c, row in enumerate(rows):
-        cheapest = problem.extreme(c, -1.0)
-        if problem.spent(cheapest)[c] <= problem.limits[c]:
-            continue
-        each = bound[row.budget]
-        spent = [each.spend(layout.price_at(choices, chosen), row.scope) for chosen in (cheapest, problem.lowest)]
-        text = _impossible(each.budget, row, spent[0], _fewest(layout) if spent[0] == spent[1] else "")
-        told[row.key] = max(told.get(row.key, (spent[0], text)), (spent[0], text))
-    if told:
-        raise BudgetError(
-            "; ".join(text for _, text in told.values()) + "; raise the limit to at least that, or offer fewer bits"
-        )
-
-
-def _impossible(budget: Budget, row: Row, cheapest: Fraction, at: str) -> str:
-    whose = f" of the {row.scope}s" if isinstance(row.scope, str) and row.scope != "all" else ""
-    return (
-        f"{budget.title}{whose} cannot be kept at {float(row.limit):g} {row.unit}: the cheapest possible allocation"
-        f"{at} costs {show(cheapest)}"
-    )
-
-
-def _fewest(layout: Layout) -> str:
-    fewest = {layout.bits[k] for k in layout.candidates.argmax(1)}
-    return f" (every searched layer at {min(fewest)} bits)" if len(fewest) == 1 else " (all at their fewest bits)"
-
-
-def _check_bound(budgets: Sequence[Budget], layout: Layout, rows: Sequence[Row]) -> None:
-    """A target whose bits never change the cost would be searched without limit."""
-    counted = {slot for row in rows for slot in row.varies}
-    free = layout.candidates.sum(1) > 1
-    kinds = " and ".join(budget.kind for budget in budgets)
-    for target in dict.fromkeys(target for slot in layout.slots for _, target in slot.members):
-        own = [s for s, slot in enumerate(layout.slots) if free[s] and target in {t for _, t in slot.members}]
-        if not own or counted.intersection(own):
-            continue
-        for budget in budgets:
-            if isinstance(budget.limit, Mapping) and target not in budget.limit:
-                raise BudgetError(
-                    f"every searched target must be bound by the budget, but limit {dict(budget.limit)} has no "
-                    f"{target!r}; add it, or take {target!r} out of the targets"
-                )
-        suited = "layer_bits" if target == "gradient" else "bitops"
-        raise BudgetError(
-            f"every searched target must be bound by the budget, but {kinds} does not count the bits of the {target}s; "
-            f"take {target!r} out of the targets, pin it, or use average_bits or {suited}"
-        )
-
-
-def show(value: Fraction) -> str:
-    """Rounded up where it is not exact, so that the figure named is one that works."""
-    number = math.ceil(value * 10000) / 10000
-    return f"{number:g}" if number < 1e5 else f"{math.ceil(value)}"  # noqa: PLR2004

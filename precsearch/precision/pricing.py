@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ class Row:
         scope: of the budget.
         limit: in the kind's unit.
         unit: of the limit.
-        room: what the searched slots may spend, in whole units.
+        measure: whole units of one of the limit's.
+        spent: what is spent whatever is chosen, in whole units.
         single: slot -> [K] what it spends at each candidate.
         pairs: (slot, slot) -> [K, K] what the two spend together.
         varies: the slots whose bits change the cost.
@@ -44,10 +46,26 @@ class Row:
     scope: Scope
     limit: Fraction
     unit: str
-    room: int = 0
+    measure: Fraction = Fraction(1)
+    spent: Fraction = Fraction(0)
     single: dict[int, _Whole] = field(default_factory=dict)
     pairs: dict[tuple[int, int], _Whole] = field(default_factory=dict)
     varies: set[int] = field(default_factory=set)
+
+    @property
+    def room(self) -> int:
+        """What the searched slots may spend, in whole units."""
+        return math.floor(self.limit * self.measure - self.spent)
+
+    @cached_property
+    def grain(self) -> int:
+        """What costs of many digits are divided by: whole units in one that double precision sums exactly."""
+        tables = [*self.single.values(), *self.pairs.values()]
+        return max(1, -(-sum(int(table.max()) for table in tables) // _EXACT))
+
+    def room_at(self, limit: Fraction) -> float:
+        """What the searched slots may spend under another limit, in the units of `cost_array`."""
+        return float(math.floor(limit * self.measure - self.spent) // self.grain)
 
     @property
     def key(self) -> str:
@@ -88,7 +106,7 @@ def price_rows(index: int, bound: BoundBudget, choices: Sequence[LayerChoices], 
         own = {choice.layer.name: choice for choice in choices}
         for priced in at_least:
             spent += _add_layer(row, bound, scope, own[priced.layer.name], priced.layer, layout)
-        row.room = math.floor(limit * divisor * bound.kind.scale) - spent
+        row.measure, row.spent = Fraction(divisor * bound.kind.scale), Fraction(spent)
         if row.single or row.pairs:
             rows.append(row)
         elif row.room < 0 and scope not in TARGETS:
@@ -138,9 +156,8 @@ def cost_array(rows: Sequence[Row], layout: Layout, hub: Ints) -> tuple[Floats, 
     cost = np.zeros((len(rows), len(hub), count if coupled else 1, count))
     limits = []
     for c, row in enumerate(rows):
-        tables = [*row.single.values(), *row.pairs.values()]
         # Costs of many digits are rounded up, and the limit down: what is kept so is kept exactly as well.
-        grain = max(1, -(-sum(int(table.max()) for table in tables) // _EXACT))
+        grain = row.grain
         limits.append(float(row.room // grain))
         for slot, single in row.single.items():
             whole = np.array([-(-int(value) // grain) for value in single], dtype=np.float64)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from precsearch.precision.problem import Ints, Problem
+from precsearch.precision.ranged import Ranged
 
 # Root mean square that the loss's gradient is brought to, over all logits, and how slowly it is averaged.
 _EVEN = 0.1
@@ -39,22 +40,37 @@ class Sampler(nn.Module, ABC):
     Args:
         problem: the knapsack.
         generator: all randomness comes from it; it stays on the CPU.
+        ranged: the problem at every limit of a range, from which each draw takes its own; None where all draws keep
+            the limits of `problem`.
     """
 
     learns = True
+    prefers = False
+    """Whether it takes a form of `precsearch.precision.preferences`."""
+    keeps = True
+    """Whether every draw keeps its limits."""
 
-    def __init__(self, problem: Problem, generator: torch.Generator) -> None:
+    def __init__(self, problem: Problem, generator: torch.Generator, ranged: Ranged | None = None) -> None:
         super().__init__()
         self.problem = problem
         self.generator = generator
+        self.ranged = ranged
+
+    def limited(self) -> Problem:
+        """The problem of one draw."""
+        return self.problem if self.ranged is None else self.ranged.draw(self.generator)
 
     @abstractmethod
     def draw(self, temperature: float) -> Draw:
         """An allocation for one training step."""
 
     @abstractmethod
-    def solve(self) -> Ints:
-        """[S] candidates of the allocation that the search would end with now; it always keeps the budget."""
+    def solve(self, problem: Problem | None = None) -> Ints:
+        """[S] candidates of the allocation that the search would end with now; it always keeps the budget.
+
+        Args:
+            problem: at another limit of the range, for those that learn.
+        """
 
     @abstractmethod
     def probabilities(self) -> Tensor:

@@ -30,8 +30,8 @@ class _Constant(Sampler):
         """The allocation."""
         return Draw(self.solve(), None)
 
-    def solve(self) -> Ints:
-        """The allocation."""
+    def solve(self, problem: Problem | None = None) -> Ints:
+        """The allocation, whatever the limit."""
         return np.asarray(self.candidates.cpu().numpy())
 
     def probabilities(self) -> Tensor:

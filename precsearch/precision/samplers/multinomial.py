@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from precsearch.precision.distribution import gumbel
 from precsearch.precision.problem import Flags, Floats, Ints, Problem
+from precsearch.precision.ranged import Ranged
 from precsearch.precision.samplers.base import Draw, EvenGradient, Sampler
 
 Priority = Callable[[int, Ints], Floats]
@@ -35,8 +36,8 @@ class Multinomial(Sampler):
     above_SK: Tensor
     below_SK: Tensor
 
-    def __init__(self, problem: Problem, generator: torch.Generator) -> None:
-        super().__init__(problem, generator)
+    def __init__(self, problem: Problem, generator: torch.Generator, ranged: Ranged | None = None) -> None:
+        super().__init__(problem, generator, ranged)
         self.logits = nn.Parameter(torch.zeros(len(problem.slots)))
         rank = np.where(problem.candidates, problem.candidates.cumsum(1) - 1, 0)
         for name, table in {
@@ -50,24 +51,25 @@ class Multinomial(Sampler):
 
     def draw(self, temperature: float) -> Draw:
         """An allocation that keeps the budget."""
+        problem = self.limited()
         top = len(self.problem.slots) * (len(self.problem.bits) - 1)  # turns at most
         noise_TS = gumbel((top, len(self.problem.slots)), self.generator)
         noisy = noise_TS.double().numpy() + self.logits.detach().double().cpu().numpy()
-        candidates, eligible_TS = self._hand_out(lambda t, _: noisy[t])
+        candidates, eligible_TS = self._hand_out(lambda t, _: noisy[t], problem)
         relaxed_SK = self._relax(candidates, eligible_TS, noise_TS, temperature)
         return Draw(candidates, relaxed_SK)
 
-    def solve(self) -> Ints:
+    def solve(self, problem: Problem | None = None) -> Ints:
         """Hands each bit to the slot that lags furthest behind its expected share."""
-        return self._expected()[0]
+        return self._expected(self.problem if problem is None else problem)[0]
 
-    def _expected(self) -> tuple[Ints, Flags]:
+    def _expected(self, problem: Problem) -> tuple[Ints, Flags]:
         share = torch.softmax(self.logits.detach().double(), dim=0).cpu().numpy()
-        return self._hand_out(lambda t, given: share * (t + 1) - given)
+        return self._hand_out(lambda t, given: share * (t + 1) - given, problem)
 
     def probabilities(self) -> Tensor:
         """[S, K] binomial around each slot's expected candidate."""
-        _, eligible_TS = self._expected()
+        _, eligible_TS = self._expected(self.problem)
         most_S1 = self.rank_SK.amax(1, keepdim=True)
         taken_S = self._taken(self.logits, eligible_TS, torch.zeros(eligible_TS.shape), 1.0)
         rate_S1 = (taken_S.unsqueeze(1) / most_S1.clamp_min(1)).clamp(1e-4, 1 - 1e-4)
@@ -80,17 +82,17 @@ class Multinomial(Sampler):
         """[C] the limits are spent by construction."""
         return self.logits.new_ones(len(self.problem.limits))
 
-    def _hand_out(self, priority: Priority) -> tuple[Ints, Flags]:
+    def _hand_out(self, priority: Priority, problem: Problem) -> tuple[Ints, Flags]:
         """Raise the eligible slot of highest ``priority(t, given)`` until none is left.
 
         Returns:
             [S] candidates, and which slots could be raised at each turn, [T, S].
         """
-        chosen = self.problem.start.copy()
-        given = np.zeros(len(self.problem.slots), dtype=np.int64)
+        chosen = problem.start.copy()
+        given = np.zeros(len(problem.slots), dtype=np.int64)
         turns: list[Flags] = []
         while True:
-            raised, fits = self.problem.raised(chosen)
+            raised, fits = problem.raised(chosen)
             if not fits.any():
                 return chosen, np.array(turns, dtype=bool).reshape(len(turns), len(given))
             slot = int(np.where(fits, priority(len(turns), given), -np.inf).argmax())
