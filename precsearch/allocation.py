@@ -112,6 +112,7 @@ class BudgetPlan(_Frozen):
         cheapest: cost of all at the fewest bits, by target where the kind binds each on its own (else ``all``).
         dearest: the same at the most bits.
         loose: whether no allocation can break it.
+        range: (low, high) that every draw's limit is drawn from, or that for each target; None for a fixed limit.
     """
 
     name: str | None
@@ -120,6 +121,7 @@ class BudgetPlan(_Frozen):
     cheapest: dict[str, float]
     dearest: dict[str, float]
     loose: bool
+    range: tuple[float, float] | dict[Target, tuple[float, float]] | None = None
 
 
 class Cost(_Frozen):

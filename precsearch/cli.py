@@ -149,7 +149,9 @@ def export(
     *,
     path: RunPath,
     trial: Annotated[int | None, _number("--trial", "The allocation of this trial.")] = None,
-    budget: Annotated[float | None, _number("--budget", "The best one whose limit is at most this.", float)] = None,
+    budget: Annotated[
+        float | None, _number("--budget", "At this limit, of a search over a range; else the best one under it.", float)
+    ] = None,
     knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
     format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from precsearch.allocation import Allocation
@@ -19,14 +17,16 @@ from precsearch.data import Batches, DataSet, hold_out_at_random, load_data, tra
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.experiment import BudgetSettings, Experiment
-from precsearch.files import write_atomically, write_text
+from precsearch.files import write_text
 from precsearch.models import build_model, weights_used
 from precsearch.plans import TrialPlan
 from precsearch.precision.budgets import Budget
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.searchable import SearchableModel
-from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from precsearch.training.continuing import check_continues, trained_with, under_limit
+from precsearch.training.fronts import leave_front
+from precsearch.training.provenance import origin
 from precsearch.training.recalibration import recalibrate
 from precsearch.training.stages import FinetuneStage, SearchStage, check_finite
 
@@ -38,8 +38,8 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
 
     Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
     uninterrupted one to the bit (on one machine, with the same number of threads). What may have changed since
-    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``,
-    ``allocation.json`` and ``weights.safetensors`` in the session's directory.
+    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json`` and
+    ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
 
     Args:
         experiment: a resolved point of the search space.
@@ -58,20 +58,17 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         metrics = evaluate(model, training.data, allocation)
     for name, value in metrics.items():
         check_finite(name, value)
-    provenance = {
-        "precsearch": version("precsearch"),
-        "torch": torch.__version__,
-        "study": experiment.name,
-        "trial": session.directory.name,
-        "seed": session.seed,
-        "data": training.data.name,
-        "data_checksum": training.data.checksum,
-    } | weights_used(model)
+    provenance = (
+        origin(experiment, session)
+        | {
+            "data": training.data.name,
+            "data_checksum": training.data.checksum,
+        }
+        | weights_used(model)
+    )
     allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
-    # copies: safetensors refuses the memory that tied weights share
-    weights = save({name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()})
-    write_atomically(session.directory / "weights.safetensors", lambda path: path.write_bytes(weights))
+    save_weights(model, session.directory / "weights.safetensors")
     return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
 
 
@@ -83,7 +80,7 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     """
     data = load_data(experiment.data)
     with torch.random.fork_rng(devices=[]):
-        searchable = _make_searchable(experiment, data, 0)
+        searchable = make_searchable(experiment, data, 0)
     return preview(
         searchable.conversion,
         searchable.plan,
@@ -105,7 +102,7 @@ class _Training:
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
-        searchable = _make_searchable(experiment, self.data, session.seed)
+        searchable = make_searchable(experiment, self.data, session.seed)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
@@ -141,6 +138,7 @@ class _Training:
     def _discretize(self, stage: SearchStage) -> None:
         stage.searchable.quantize(True)
         self.allocation = stage.searchable.allocation()
+        leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
         model = stage.searchable.freeze()
         recalibrate(model, self.batches)
         self.stage = FinetuneStage(model, self.inner, self.batches)
@@ -219,7 +217,8 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
+def make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
+    """The experiment's model, searchable as its `inner` block says."""
     inner = experiment.inner
     allocation = inner.allocation
     budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]

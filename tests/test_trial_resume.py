@@ -21,6 +21,8 @@ CASES = {
     "alternate with sgd": ("inner.logits.update=alternate", "inner.optimizer={name: sgd, lr: 0.05}"),
     "multinomial": ("inner.sampler=multinomial",),
     "gumbel-softmax": (NOISY, "inner.sampler=gumbel-softmax"),
+    "range": (NOISY, "inner.budget={kind: average_bits, range: [2.0, 6.0]}"),
+    "range, multinomial": ("inner.budget.range=[2,6]", "inner.sampler=multinomial"),
     "random": ("inner.sampler=random",),
     "symmetric channels": (NOISY, "inner.quantizer=symmetric", "inner.granularity=channel", "inner.pin.out=float"),
     "search last": (NOISY, "inner.epochs={warmup: 2, search: 3, finetune: 0}"),

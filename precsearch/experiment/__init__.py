@@ -10,7 +10,6 @@ from precsearch.experiment.images import (
     ImageSettings,
 )
 from precsearch.experiment.inner import (
-    BudgetSettings,
     EpochSettings,
     InnerSettings,
     LogitSettings,
@@ -18,6 +17,7 @@ from precsearch.experiment.inner import (
     RegularizationSettings,
     TemperatureSettings,
 )
+from precsearch.experiment.limited import BudgetSettings
 from precsearch.experiment.loading import (
     apply_point,
     bundled,

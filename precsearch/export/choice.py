@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError, RunDirectoryError
 from precsearch.experiment.loading import load_experiment
+from precsearch.precision.front import BudgetFront
 from precsearch.results import RunDirectory, TrialRecord
 from precsearch.selection import best, front, knee, within_budget
 
@@ -22,22 +23,28 @@ def choose(
     Args:
         run: a run directory, finished or not.
         trial: number of a trial.
-        budget: the best trial whose budget limit is at most this, in the budget kind's unit.
+        budget: in the budget kind's unit: what a trial whose budget has a range answers there, `trial` or else the
+            best one; in a run without a range, the allocation of the best trial whose limit is at most this.
         at_knee: the knee of the front.
 
     Raises:
-        ConfigurationError: when more than one of the three is given, or none of the trials matches.
+        BudgetError: when the budget is outside of the range.
+        ConfigurationError: when they do not go together, or none of the trials matches.
         RunDirectoryError: when the chosen trial has no allocation.
     """
-    if sum((trial is not None, budget is not None, at_knee)) > 1:
-        raise ConfigurationError("at most one of --trial, --budget and --knee may be given; drop the others")
+    if at_knee and (trial is not None or budget is not None):
+        raise ConfigurationError("at most one of --knee and --trial or --budget may be given; drop the other")
     run.require()
     if trial is None and budget is None and not at_knee and run.best.is_file():
         return Allocation.from_json(run.best)
     records = run.records()
+    experiment = load_experiment(run.experiment)
+    study = experiment.study
     if trial is not None:
-        return _allocation(run, _numbered(records, trial))
-    study = load_experiment(run.experiment).study
+        record = _numbered(records, trial)
+        return _allocation(run, record) if budget is None else _answer(run, record, budget)
+    if budget is not None and experiment.inner.budget.range is not None:
+        return _answer(run, _selected(records, study, None, at_knee=False), budget)
     return _allocation(run, _selected(records, study, budget, at_knee))
 
 
@@ -68,6 +75,17 @@ def _selected(records: list[TrialRecord], study: StudySettings, budget: float | 
             f"there is no complete trial{kept}{what}; `precsearch list` shows the trials there are"
         )
     return found
+
+
+def _answer(run: RunDirectory, record: TrialRecord, budget: float) -> Allocation:
+    path = run.trial(record.number) / "front.json"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"a trial whose budget has a range answers any budget, but trial {record.number} has no {path}: it was "
+            "searched under one limit (or its file was not copied); search with `inner.budget.range`, or leave "
+            "--trial out for the best trial whose limit is at most the budget"
+        )
+    return BudgetFront.read(path).at(budget)
 
 
 def _allocation(run: RunDirectory, record: TrialRecord) -> Allocation:

@@ -28,8 +28,9 @@ def export_allocation(
 
     Args:
         run: a run directory, finished or not; never written to.
-        trial: number of a trial.
-        budget: the best trial whose budget limit is at most this, in the budget kind's unit.
+        trial: number of a trial; with `budget`, of one whose budget has a range.
+        budget: in the budget kind's unit; what the trial answers at this limit, where its budget has a range, else
+            the best trial whose limit is at most this.
         knee: the knee of the front.
         format: a key of `FORMATS`.
         output: file to write, whole or not at all; nothing is written where None.

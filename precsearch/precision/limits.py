@@ -94,6 +94,13 @@ def _inside(limit: float, ends: Ends, what: str) -> float:
     return limit
 
 
+def pairs(ends: Range) -> tuple[float, float] | dict[Target, tuple[float, float]]:
+    """The range, in the shape that files have it."""
+    if isinstance(ends, Mapping):
+        return {target: (float(low), float(high)) for target, (low, high) in ends.items()}
+    return float(ends[0]), float(ends[1])
+
+
 def told(ends: Range) -> str:
     """``2 to 6``, or that for each target."""
     if isinstance(ends, Mapping):

@@ -15,7 +15,7 @@ from precsearch.errors import BudgetError
 from precsearch.precision.budgets import BoundBudget, Budget, Moment, Priced, Scope
 from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.layout import SEARCHED, Choice, LayerChoices, Layout, Searched, find_hubs, lay_out
-from precsearch.precision.limits import Limit
+from precsearch.precision.limits import Limit, pairs
 from precsearch.precision.pricing import Row, cost_array, price_rows
 from precsearch.precision.problem import Ints, Problem
 from precsearch.precision.ranged import Ranged, lowest
@@ -94,6 +94,7 @@ class Plan:
                 cheapest=_by_scope(cheapest),
                 dearest=_by_scope(dearest),
                 loose=bound.budget in self.loose,
+                range=None if bound.budget.range is None else pairs(bound.budget.range),
             )
             for bound, cheapest, dearest in zip(self.bound, *ends, strict=True)
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from precsearch.allocation import BudgetPlan
     from precsearch.experiment import Experiment
     from precsearch.plans import TrialPlan
     from precsearch.results import RunDirectory
@@ -84,12 +85,20 @@ def budget_tables(experiment: Experiment, plan: TrialPlan) -> Iterator[Table]:
         for target, cheapest in budget.cheapest.items():
             limits = budget.limit if isinstance(budget.limit, dict) else dict.fromkeys(budget.cheapest, budget.limit)
             limit = _amount(budget.kind, dict[str, float](**limits).get(target)) + " (never reached)" * budget.loose
+            limit += _drawn(budget, target)
             searched = experiment.space.get(f"{path}.{target}", experiment.space.get(path))
             made.add_row(
                 target, _amount(budget.kind, cheapest), f"searched: {searched}" if searched else limit,
                 _amount(budget.kind, budget.dearest.get(target)),
             )  # fmt: skip
         yield made
+
+
+def _drawn(budget: BudgetPlan, target: str) -> str:
+    """What the draws' limits are drawn from, where that is a range."""
+    ranges = budget.range if isinstance(budget.range, dict) else dict.fromkeys(budget.cheapest, budget.range)
+    ends = dict[str, Any](**ranges).get(target)
+    return "" if ends is None else " (drawn from {} to {})".format(*(_amount(budget.kind, end) for end in ends))
 
 
 def _amount(kind: str, value: float | None) -> str:

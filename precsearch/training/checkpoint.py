@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors.torch import save
+from torch import nn
 
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_atomically
@@ -22,6 +24,13 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     write_atomically(folder / _FILE, lambda path: path.write_bytes(buffer.getbuffer()))
     return folder
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's state to a safetensors file, whole or not at all."""
+    # copies: safetensors refuses the memory that tied weights share
+    weights = save({name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()})
+    write_atomically(path, lambda temporary: temporary.write_bytes(weights))
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
