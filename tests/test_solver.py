@@ -9,7 +9,7 @@ from problems import BITS, any_problems, every_allocation, plans, problems, rand
 from precsearch.precision.exact import best_choice, solve_exactly
 from precsearch.precision.feasible import make_problem, with_feasible
 from precsearch.precision.problem import Slot
-from precsearch.precision.relaxation import relax, repair
+from precsearch.precision.relaxation import _relax_alone, _relax_separable, relax, repair
 from precsearch.precision.solver import best_uniform, fill_slack, maximize
 
 quick = settings(max_examples=100, deadline=None)
@@ -78,7 +78,7 @@ class TestManyLayers:
 
 
 class TestEveryResult:
-    @given(problems(most_slots=6), seeds, sizes)
+    @given(st.one_of(problems(most_slots=6), plans(most_layers=6).map(lambda plan: plan.problem)), seeds, sizes)
     @settings(max_examples=250, deadline=None)
     def test_keeps_the_budgets_and_leaves_no_room(self, problem, seed, size):
         scores = random_scores(problem, seed, size)
@@ -155,6 +155,21 @@ class TestEveryResult:
             solve_exactly(random_scores(problem, int(rng.integers(2**30))), problem)
         captured = capfd.readouterr()
         assert (captured.out, captured.err) == ("", "")
+
+
+class TestAlone:
+    @given(problems(most_slots=6), seeds, sizes)
+    @settings(max_examples=200, deadline=None)
+    def test_slopes_and_bisection_find_the_same(self, problem, seed, size):
+        """Searching the slopes is a shortcut for halving the multipliers."""
+        tight = problem.tight
+        if not tight.separable or len(tight.leaves):
+            return
+        scores = random_scores(problem, seed, size)
+        (found, multipliers), (halved, roughly) = _relax_alone(scores, tight), _relax_separable(scores, tight)
+        assert problem.keeps_budget(found)
+        assert found.tolist() == halved.tolist()
+        assert ((multipliers > 0) == (roughly > 0)).all()
 
 
 class TestCoupled:

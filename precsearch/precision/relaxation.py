@@ -25,7 +25,52 @@ def relax(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:
     Returns:
         [S] candidates that keep every limit, and [C] multipliers.
     """
-    return _relax_separable(scores_SK, problem) if problem.separable else _relax_coupled(scores_SK, problem)
+    if not problem.separable:
+        return _relax_coupled(scores_SK, problem)
+    return _relax_separable(scores_SK, problem) if len(problem.leaves) else _relax_alone(scores_SK, problem)
+
+
+def _relax_alone(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:
+    """No slot's price depends on another: what is best changes only at slopes between two candidates of a slot.
+
+    So the sorted slopes are searched, not the multipliers: few evaluations, and none within a tie.
+    """
+    count, owner, price = len(problem.limits), problem.owner, problem.own_price[:, 0]
+    best = problem.best(scores_SK[:, None, :])
+    over = problem.spent(best) > problem.limits
+    if not over.any():
+        return best, np.zeros(count)
+    between = [_between(slopes) for slopes in _slopes(scores_SK, price, owner, count)]
+    length = np.array([len(each) for each in between])
+    table = np.zeros((count, max(1, int(length.max()))))
+    for c, each in enumerate(between):
+        table[c, : len(each)] = each
+    # Broken at `low`, kept at `high`; a constraint that nothing breaks stays at a multiplier of 0.
+    low, high, each_C = np.full(count, -1), length - 1, np.arange(count)
+    while (unsure := over & (high - low > 1)).any():
+        middle = np.where(unsure, (low + high) // 2, high)
+        tried = np.where(over, table[each_C, middle], 0.0)
+        kept = problem.spent(problem.best((scores_SK - tried[owner, None] * price)[:, None, :])) <= problem.limits
+        high, low = np.where(unsure & kept, middle, high), np.where(unsure & ~kept, middle, low)
+    multiplier = np.where(over, table[each_C, high], 0.0)
+    best = problem.best((scores_SK - multiplier[owner, None] * price)[:, None, :])
+    return best, multiplier / problem.scale
+
+
+def _slopes(scores_SK: Floats, price_SK: Floats, owner: Ints, count: int) -> list[Floats]:
+    """For each constraint the multipliers at which one candidate of a slot draws level with a dearer one, ascending."""
+    lower, upper = np.triu_indices(scores_SK.shape[1], 1)
+    with np.errstate(invalid="ignore"):
+        gain = scores_SK[:, upper] - scores_SK[:, lower]
+    rise = price_SK[:, upper] - price_SK[:, lower]
+    used = (rise != 0) & np.isfinite(gain) & (gain * rise >= 0)
+    slope = np.divide(gain, rise, out=np.zeros_like(gain), where=used)
+    return [np.unique(slope[used & (owner == c)[:, None]]) for c in range(count)]
+
+
+def _between(slopes: Floats) -> Floats:
+    """A multiplier above each of these, and below the next."""
+    return np.append((slopes[:-1] + slopes[1:]) / 2, slopes[-1:] * 2)
 
 
 def _relax_separable(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:
