@@ -30,8 +30,10 @@ def quantize_inputs(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A forward pre-hook: quantizes the arguments that the module multiplies its weights with."""
     quantizers = _input_quantizers(module)
-    if args and len(quantizers) == 1 and (taken := _take_shortcut(module, quantizers[0][1], args[0])) is not None:
-        return (taken, *args[1:]), kwargs
+    if args and len(quantizers) == 1:
+        short = _take_shortcut(module, quantizers[0][1], args[0])
+        if short is not None:
+            return (short, *args[1:]), kwargs
     given, named = list(args), dict(kwargs)
     done: list[tuple[Any, Any]] = []  # attention tells by identity whether query, key and value are one tensor
     for position, quantizer in quantizers:
@@ -42,8 +44,10 @@ def quantize_inputs(
             if name in named:
                 named[name] = _once(done, quantizer, named[name])
     if rounds_again():
-        recipes = [quantizer.take_recipe() for _, quantizer in quantizers]
-        _around(module, rounding_again([recipe for recipe in recipes if recipe is not None]))
+        taken = [quantizer.take_recipe() for _, quantizer in quantizers]
+        recipes = [recipe for recipe in taken if recipe is not None]
+        if recipes:
+            _around(module, rounding_again(recipes))
     return tuple(given), named
 
 

@@ -18,7 +18,6 @@ from precsearch.precision.exact import solve_exactly
 from precsearch.precision.limits import Limit
 from precsearch.precision.problem import Floats
 from precsearch.quantization.base import Quantizer
-from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.searchable import SearchableModel
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -109,14 +108,11 @@ def sensitivity_scores(
     if method not in SENSITIVITIES:
         raise ConfigurationError(f"method must be one of {', '.join(SENSITIVITIES)}, but got {method!r}")
     problem, generator = searchable.plan.problem, torch.Generator().manual_seed(seed)
-    slots = [
-        [q for q in own if isinstance(q, (WeightQuantizer, ActivationQuantizer))] for own in searchable.dials.quantizers
-    ]
+    slots = [[quantizer for quantizer in own if quantizer.teaches] for own in searchable.dials.quantizers]
     quantizers = list(dict.fromkeys(q for own in slots for q in own))
     if not all(quantizer.known for quantizer in quantizers):
         raise ModelError("sensitivities need ranges; warm up, or call `precsearch.calibrate(model, batch)` first")
-    total, count = dict.fromkeys(quantizers, 0.0), 0
-    sums = {quantizer: np.zeros(len(quantizer.bits)) for quantizer in total}
+    count, sums = 0, {quantizer: np.zeros(len(quantizer.bits)) for quantizer in quantizers}
     for inputs, targets in batches:
         count += 1
         for quantizer, costs in _of_batch(searchable, quantizers, inputs, targets, loss, method, generator):

@@ -35,11 +35,12 @@ def _relax_alone(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:
 
     So the sorted slopes are searched, not the multipliers: few evaluations, and none within a tie.
     """
-    count, owner, price = len(problem.limits), problem.owner, problem.own_price[:, 0]
+    count = len(problem.limits)
     best = problem.best(scores_SK[:, None, :])
     over = problem.spent(best) > problem.limits
     if not over.any():
         return best, np.zeros(count)
+    owner, price = problem.owner, problem.own_price[:, 0]
     between = [_between(slopes) for slopes in _slopes(scores_SK, price, owner, count)]
     length = np.array([len(each) for each in between])
     table = np.zeros((count, max(1, int(length.max()))))
@@ -60,17 +61,17 @@ def _relax_alone(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:
 def _slopes(scores_SK: Floats, price_SK: Floats, owner: Ints, count: int) -> list[Floats]:
     """For each constraint the multipliers at which one candidate of a slot draws level with a dearer one, ascending."""
     lower, upper = np.triu_indices(scores_SK.shape[1], 1)
-    with np.errstate(invalid="ignore"):
-        gain = scores_SK[:, upper] - scores_SK[:, lower]
     rise = price_SK[:, upper] - price_SK[:, lower]
-    used = (rise != 0) & np.isfinite(gain) & (gain * rise >= 0)
+    with np.errstate(invalid="ignore"):  # scores of what is no candidate are -inf
+        gain = scores_SK[:, upper] - scores_SK[:, lower]
+        used = (rise != 0) & np.isfinite(gain) & (gain * rise >= 0)
     slope = np.divide(gain, rise, out=np.zeros_like(gain), where=used)
     return [np.unique(slope[used & (owner == c)[:, None]]) for c in range(count)]
 
 
 def _between(slopes: Floats) -> Floats:
     """A multiplier above each of these, and below the next."""
-    return np.append((slopes[:-1] + slopes[1:]) / 2, slopes[-1:] * 2)
+    return np.append((slopes[:-1] + slopes[1:]) / 2, np.where(slopes[-1:] > 0, slopes[-1:] * 2, 1.0))
 
 
 def _relax_separable(scores_SK: Floats, problem: Problem) -> tuple[Ints, Floats]:

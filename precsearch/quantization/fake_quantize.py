@@ -50,6 +50,8 @@ def fake_quantize(
         gradient of the step.
     """
     apply: Callable[..., Tensor] = _FakeQuantize.apply
+    if kernels == "auto" and not torch.is_grad_enabled():
+        kernels = "eager"  # the same values: evaluating alone is not worth loading a compiler
     return apply(x, step, reach, grid, clip_gradient, kernels, made)
 
 
