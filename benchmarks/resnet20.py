@@ -28,6 +28,8 @@ from scipy import stats
 
 from benchmarks.alone import AloneSession
 from precsearch.experiment import load_experiment
+from precsearch.report.console import console, watch
+from precsearch.results import RunDirectory
 from precsearch.study.driver import run_study
 from precsearch.trial import run_trial
 
@@ -65,7 +67,9 @@ def train_float(data: Path) -> Path:
     """Train the float network, or continue it, or find it trained -> its weights."""
     weights = FLOAT / "trials" / "0000" / "weights.safetensors"
     if not weights.exists():
-        run_study(load_experiment(SPACE, [f"data.root={data}", *FLOAT_OVERRIDES]), FLOAT)
+        experiment, directory = load_experiment(SPACE, [f"data.root={data}", *FLOAT_OVERRIDES]), RunDirectory(FLOAT)
+        with watch(experiment, directory, console()) as observer:
+            run_study(experiment, directory, observer)
     return weights
 
 

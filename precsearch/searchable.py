@@ -62,6 +62,8 @@ class SearchableModel(nn.Module):
         allocation: for the ``fixed`` sampler: an allocation, or bits, one a layer.
         temperature: of the relaxed sample; settable between steps.
         seed: of the draws.
+        kernels: how quantizing is computed: ``eager`` in plain operations, ``compiled`` in one pass each way, or
+            ``auto``: compiled for large tensors where there is a compiler.
 
     Raises:
         ModelError: when the model does not run on the example or has no layer to search.
@@ -91,6 +93,7 @@ class SearchableModel(nn.Module):
         allocation: Allocation | Sequence[int] | None = None,
         temperature: float = 1.0,
         seed: int = 0,
+        kernels: str = "auto",
     ) -> None:
         super().__init__()
         if sampler not in SAMPLERS:
@@ -109,10 +112,11 @@ class SearchableModel(nn.Module):
         self.plan = make_plan(self.budgets, choices, self.conversion.bits, elements, inventory.moments)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = self._make_sampler(sampler, allocation)
-        self.model = install(model, self.conversion)
+        self.model = install(model, self.conversion, kernels)
         self.dials = Dials(self.model, self.plan.problem)
         self._settled: Tensor | None = None
         self._drawn_from = self.generator.get_state()
+        self._looked = False
         self._searching = True
         self._diagnosis = Diagnosis(self.plan.problem, list(self.sampler.parameters()))
         for message in self.conversion.untold():
@@ -160,15 +164,16 @@ class SearchableModel(nn.Module):
             raise ConfigurationError(f"the temperature must be positive, but got {self.temperature}")
         self._settled = None
         again = torch._C._current_graph_task_id() != -1
-        if again:  # activation checkpointing computes a forward again, in the backward pass: with the draw it had
+        if again:  # activation checkpointing computes a forward again, in the backward pass: as it was
             self.generator.set_state(self._drawn_from)
+        else:
+            self._looked = begin_forward(self.model)
         self._drawn_from = self.generator.get_state()
-        looks = not again and begin_forward(self.model)
         drawn = self.sampler.draw(self.temperature)
-        self.dials.set(drawn.candidates, drawn.relaxed_SK)
+        self.dials.set(drawn.candidates, drawn.relaxed_SK, self._looked)
         if self._searching and not again:
             self._diagnosis.watch(drawn.candidates, drawn.relaxed_SK)
-        return looks
+        return self._looked
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def settle(self) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,22 +14,20 @@ from torch import nn
 
 from precsearch.allocation import Allocation
 from precsearch.conversion import apply_allocation, preview, reread
-from precsearch.data import Batches, DataSet, hold_out_at_random, load_data, training_batches
+from precsearch.data import Batches, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
-from precsearch.experiment import BudgetSettings, Experiment
+from precsearch.experiment import Experiment
 from precsearch.files import write_atomically, write_text
-from precsearch.models import build_model, weights_used
+from precsearch.models import weights_used
 from precsearch.plans import TrialPlan
-from precsearch.precision.budgets import Budget
+from precsearch.quantization.base import set_kernels
 from precsearch.results import Progress, Session, TrialResult
-from precsearch.searchable import SearchableModel
+from precsearch.training.building import build_network, make_searchable
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from precsearch.training.continuing import check_continues, trained_with, under_limit
 from precsearch.training.recalibration import recalibrate
 from precsearch.training.stages import FinetuneStage, SearchStage, check_finite
-
-_EXAMPLE = 2
 
 
 def run_trial(experiment: Experiment, session: Session) -> TrialResult:
@@ -60,7 +57,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         check_finite(name, value)
     provenance = {
         "precsearch": version("precsearch"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of torch's, which whoever unpickles it would have to import
         "study": experiment.name,
         "trial": session.directory.name,
         "seed": session.seed,
@@ -83,7 +80,7 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     """
     data = load_data(experiment.data)
     with torch.random.fork_rng(devices=[]):
-        searchable = _make_searchable(experiment, data, 0)
+        searchable = make_searchable(experiment, data, 0)
     return preview(
         searchable.conversion,
         searchable.plan,
@@ -105,7 +102,7 @@ class _Training:
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
-        searchable = _make_searchable(experiment, self.data, session.seed)
+        searchable = make_searchable(experiment, self.data, session.seed)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
@@ -197,8 +194,9 @@ class _Training:
         check_continues(state.get("experiment"), self.experiment)
         if state["allocation"] is not None:
             self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner)
-            model = build_model(self.experiment.model, self.data.input_shape, self.data.classes)
+            model, _ = build_network(self.experiment, self.data)
             apply_allocation(model, self.allocation)
+            set_kernels(model, self.experiment.executor.kernels)
             self.stage = FinetuneStage(model, self.inner, self.batches)
         self.stage.load_state_dict(state["stage"])
         self.history = [Progress.model_validate(progress) for progress in state["history"]]
@@ -217,29 +215,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
-    inner = experiment.inner
-    allocation = inner.allocation
-    budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]
-    return SearchableModel(
-        build_model(experiment.model, data.input_shape, data.classes),
-        [Budget(each.kind, each.limit, each.layers, each.table, name) for name, each in budgets],
-        next(iter(Batches(data.train.first(_EXAMPLE), _EXAMPLE)))[0],
-        bits=inner.bits,
-        targets=inner.targets,
-        quantizer=inner.quantizer,
-        scale=inner.scale,
-        granularity=inner.granularity,
-        sampler=inner.sampler,
-        pin=inner.pin,
-        candidates=inner.candidates,
-        groups={
-            name: group if isinstance(group, tuple) else group.model_dump() for name, group in inner.groups.items()
-        },
-        share=inner.share,
-        allocation=Allocation.from_json(Path(allocation)) if isinstance(allocation, str) else allocation,
-        temperature=inner.temperature.start,
-        seed=seed,
-    )

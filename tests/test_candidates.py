@@ -102,9 +102,16 @@ def test_what_is_drawn_is_what_is_set(sampler):
             for quantizer in quantizers:
                 assert quantizer.chosen_bits == problem.bits[drawn[-1].candidates[s]]
                 if drawn[-1].relaxed_SK is not None:
-                    expected = drawn[-1].relaxed_SK[s, [problem.bits.index(bits) for bits in quantizer.bits]]
-                    assert torch.equal(quantizer._relaxed, expected)
-                    assert float(expected.detach().sum()) == pytest.approx(1.0, abs=1e-4)
+                    relaxed, own = drawn[-1].relaxed_SK, [problem.bits.index(bits) for bits in quantizer.bits]
+                    assert float(relaxed[s, own].detach().sum()) == pytest.approx(1.0, abs=1e-4)
+                    assert quantizer.learns
+                    if quantizer.known:
+                        step, reach = quantizer.ranges()
+                        assert torch.equal(reach, quantizer.reach[quantizer.bits.index(quantizer.chosen_bits)])
+                        assert torch.equal(step, reach / quantizer.levels(quantizer.chosen_bits))
+                        (told,) = torch.autograd.grad(reach.sum(), relaxed, retain_graph=True)
+                        assert torch.equal(told[s, own], quantizer.reach.sum(1))
+                        assert not told[[other for other in range(len(told)) if other != s]].any()
     solved = searchable.sampler.solve()
     searchable.settle()
     assert all(

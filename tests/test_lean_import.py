@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from made_runs import make_run
+from real_trials import Recorder, experiment
 
 import precsearch
+from precsearch.trial import inspect_trial, run_trial
 
 HEAVY = {"torch", "optuna", "ray", "torchvision", "matplotlib", "sklearn", "scipy"}
 
@@ -34,6 +37,18 @@ def test_reading_a_run_loads_nothing_heavy(tmp_path: Path, command: str) -> None
     make_run(tmp_path / "made")
     call = f"c.main([{command!r}, {str(tmp_path / 'made')!r}])"
     code = f"import precsearch.cli as c\ntry: {call}\nexcept SystemExit as e: assert e.code == 0"
+    assert not loaded(code) & HEAVY
+
+
+def test_a_worker_loads_what_it_needs() -> None:
+    assert not loaded("import precsearch.trial") & {"optuna", "ray", "torchvision", "matplotlib", "sklearn", "scipy"}
+
+
+def test_what_workers_send_loads_nothing_heavy(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    sent = [run_trial(experiment(), recorder), inspect_trial(experiment()), *recorder.told]
+    (tmp_path / "sent").write_bytes(pickle.dumps(sent))
+    code = f"import pickle; pickle.load(open({str(tmp_path / 'sent')!r}, 'rb'))"
     assert not loaded(code) & HEAVY
 
 

@@ -163,6 +163,29 @@ def test_ray_does_not_start_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     )
 
 
+def test_a_cluster_of_ones_own_is_frugal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[dict[str, Any], dict[str, str]]] = []
+
+    class Noted(FakeRay):
+        def init(self, address: str, **options: Any) -> None:
+            seen.append((options.get("_system_config", {}), dict(os.environ)))
+
+    monkeypatch.setattr(connection, "import_ray", Noted)
+    monkeypatch.setattr(connection, "check_reachable", lambda address: None)
+    monkeypatch.setenv("RAY_event_stats", "1")
+    monkeypatch.setenv("REPORTER_UPDATE_INTERVAL_MS", "5000")
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    before = dict(os.environ)
+    for address in ("local", "head:6379"):
+        connect(address, tmp_path / "ray.log")
+        assert dict(os.environ) == before
+    (core, servers), (not_ours, unchanged) = seen
+    assert core["prestart_worker_first_driver"] is False and "event_stats" not in core  # which the user has set
+    assert servers["LOG_NAME_UPDATE_INTERVAL_S"] == "1000000" and servers["REPORTER_UPDATE_INTERVAL_MS"] == "5000"
+    assert servers["PYTHONPATH"].split(os.pathsep)[-1] == "mine"
+    assert not not_ours and unchanged == before
+
+
 # tokens
 
 

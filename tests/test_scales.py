@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from precsearch.quantization.grids import EVEN, SYMMETRIC, UNSIGNED
-from precsearch.quantization.scales import SAMPLE, SCALE_RULES, codes, l2_reach, max_reach
+from precsearch.quantization.scales import SAMPLE, SCALE_RULES, l2_reach, max_reach
 
 quick = settings(max_examples=40, deadline=None)
 GRIDS = {"symmetric": SYMMETRIC, "even": EVEN, "unsigned": UNSIGNED}
@@ -20,6 +20,12 @@ SAMPLES = {
     "relu": lambda rng: np.maximum(rng.normal(size=4000), 0),
     "student": lambda rng: rng.standard_t(5, size=4000),
 }
+
+
+def codes(x, reach, grid, levels):
+    """Nearest code of every value, [R, M]."""
+    code = (x / (reach / levels)[:, None] - grid.offset).round() + grid.offset
+    return code.clamp(-levels if grid.signed else 0, levels)
 
 
 def sample(name, seed=0):

@@ -82,8 +82,13 @@ def test_workers_of_one_session_load_once_and_map_the_same_file(
     assert folders(tmp_path) == ["one", "two"]
     for each in [*workers[1:], other]:
         end(each)
-    assert told(worker(started, tmp_path, "three")) == answers[0]
+    third = worker(started, tmp_path, "three")
+    assert told(third) == answers[0]
     assert folders(tmp_path) == ["three"]
+    end(third)
+    (tmp_path / "note").unlink()
+    assert told(worker(started, tmp_path, "three")) == answers[0]  # as after a look
+    assert not (tmp_path / "note").exists()
 
 
 def folders(home: Path) -> list[str]:

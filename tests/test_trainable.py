@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import math
@@ -126,71 +125,76 @@ def test_under_asha(tmp_path: Path) -> None:
         allocation_of(stopped[0])
 
 
+def in_turn(train: Callable[[dict[str, Any]], None], folder: Path) -> tuple[Callable[[dict[str, Any]], None], Any]:
+    """Two trials that report in turn, each epoch once the scheduler has had the other's; with the callback it needs.
+
+    The first is never more than an epoch ahead, so the second is judged at a step when the first has been judged, and
+    told to save, at that very step.
+    """
+    from ray import tune
+
+    class Judged(tune.Callback):  # type: ignore[misc]
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+            (folder / f"{int(trial.trial_id.rpartition('_')[2])}-{result['step']}").touch()
+
+    def taking_turns(config: dict[str, Any]) -> None:
+        number = int(tune.get_context().get_trial_id().rpartition("_")[2])
+        report = tune.report
+
+        def wait(told: dict[str, Any], checkpoint: Any) -> None:
+            before = folder / f"{1 - number}-{told['step'] - 1 + number}"
+            until = time.monotonic() + 300
+            while told["step"] + number > 1 and not before.exists():
+                assert time.monotonic() < until, f"{before.name} was not judged"
+                time.sleep(0.01)
+            report(told, checkpoint=checkpoint)
+
+        tune.report = wait
+        try:
+            train(config)
+        finally:
+            tune.report = report  # the process is used again
+
+    return taking_turns, Judged()
+
+
+def changes(told: dict[str, list[dict[str, Any]]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The first report of every clone, with those of the other trials for the epoch before."""
+    found = []
+    for reports in told.values():
+        others = [report for each in told.values() if each is not reports for report in each]
+        for before, after in pairwise(reports):
+            if before["config"][LR] != after["config"][LR]:
+                found.append((after, [other for other in others if other["step"] == after["step"] - 1]))
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_under_population_based_training(tmp_path: Path) -> None:
     from ray import tune
     from ray.tune.schedulers import PopulationBasedTraining
 
-    from precsearch import trial
-
     # Not `synch=True`: Ray 2.60 was then seen to leave every trial paused, and to wait.
     scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
         perturbation_interval=2,
         quantile_fraction=0.5,
         resample_probability=0.0,
         hyperparam_mutations={LR: tune.loguniform(1e-3, 1e-1)},
     )
-    steps = 10
-    document = real_trials.experiment("inner.budget.limit=8.0", "inner.epochs={warmup: 4, search: 4, finetune: 2}")
-    train = precsearch.tune_trainable(document)
-    both = tmp_path / "both"
-    both.mkdir()
-
-    def together(config: dict[str, Any]) -> None:  # a trial that is alone has nobody to clone
-        trial.inspect_trial(document)  # loads libraries and data: the first epoch would take seconds else
-        (both / tune.get_context().get_trial_id()).touch()
-        until = time.monotonic() + 60
-        while len(list(both.iterdir())) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
-        measure = trial.measure
-
-        def slowly(*arguments: Any) -> Any:  # Tune forgets the checkpoint of a trial that is far ahead of it
-            time.sleep(0.3)
-            return measure(*arguments)
-
-        trial.measure = slowly
-        try:
-            train(config)
-        finally:
-            trial.measure = measure  # the process is used again
-
-    # The second cannot learn, so it clones the first.
-    for attempt in range(4):  # Tune exploits when the two report in step enough, which it does not promise
-        for path in both.iterdir():
-            path.unlink()
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        fresh = copy.deepcopy(scheduler)
-        results, told = tuned(folder, {LR: tune.grid_search([0.02, 1e-9])}, train=together, scheduler=fresh)
-        if any(
-            before["config"][LR] != after["config"][LR] for each in told.values() for before, after in pairwise(each)
-        ):
-            break
+    document = real_trials.experiment("inner.budget.limit=8.0", "inner.epochs={warmup: 4, search: 1, finetune: 1}")
+    train, judged = in_turn(precsearch.tune_trainable(document), tmp_path)
+    space = {LR: tune.grid_search([0.02, 1e-9])}  # the second cannot learn
+    results, told = tuned(tmp_path, space, train=train, scheduler=scheduler, run={"callbacks": [judged]})
     assert not results.errors
     check_reports(told)
-    exploited = []
-    for reports in told.values():
-        for before, after in pairwise(reports):
-            if before["config"][LR] != after["config"][LR]:
-                donors = [report for each in told.values() if each is not reports for report in each]
-                donors = [donor for donor in donors if donor["step"] == after["step"] - 1]
-                factors = [after["config"][LR] / donor["config"][LR] for donor in donors]
-                assert any(math.isclose(factor, known) for factor in factors for known in (0.8, 1.2))
-                exploited.append(after["step"])
-    assert exploited
+    ((clone, donors),) = changes(told)
+    assert clone["step"] == 5  # of step 4: at 2 the first had nobody to be better than, and left no checkpoint
+    factors = [clone["config"][LR] / donor["config"][LR] for donor in donors]
+    assert any(math.isclose(factor, known) for factor in factors for known in (0.8, 1.2))
     for result in results:
-        assert result.metrics["step"] == steps
+        assert result.metrics["step"] == 6
         state = load_checkpoint(Path(result.checkpoint.path))
         lr = state["stage"]["optimizer"]["param_groups"][0]["initial_lr"]
         assert lr == pytest.approx(result.config[LR] / 3)  # of the fine-tune

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Final, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
+from precsearch.quantization.first_inputs import has_shortcut, speak_for_input
 from precsearch.quantization.quantizers import ActivationQuantizer
+from precsearch.quantization.rounded_again import rounding_again, rounds_again
 
 _INPUT: Final = "input_quantizer"
 GRADIENT: Final = "gradient_quantizer"
@@ -24,16 +29,55 @@ def quantize_inputs(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A forward pre-hook: quantizes the arguments that the module multiplies its weights with."""
+    quantizers = _input_quantizers(module)
+    if args and len(quantizers) == 1 and (taken := _take_shortcut(module, quantizers[0][1], args[0])) is not None:
+        return (taken, *args[1:]), kwargs
     given, named = list(args), dict(kwargs)
     done: list[tuple[Any, Any]] = []  # attention tells by identity whether query, key and value are one tensor
-    for position, quantizer in _input_quantizers(module):
+    for position, quantizer in quantizers:
         if position < len(given):
             given[position] = _once(done, quantizer, given[position])
         else:
             name = _names(module)[position]
             if name in named:
                 named[name] = _once(done, quantizer, named[name])
+    if rounds_again():
+        recipes = [quantizer.take_recipe() for _, quantizer in quantizers]
+        _around(module, rounding_again([recipe for recipe in recipes if recipe is not None]))
     return tuple(given), named
+
+
+def _around(
+    module: nn.Module, context: AbstractContextManager[Any], finish: Callable[[Tensor], Tensor] | None = None
+) -> None:
+    """Run the module's forward, which is about to begin, in a context, and `finish` what it returns.
+
+    The hook lasts for this forward alone: the compiler does not trace hooks that are called in any case.
+    """
+    opened = ExitStack()
+
+    def close(module: nn.Module, args: Any, output: Any) -> Any:
+        handle.remove()
+        with opened:
+            return finish(output) if finish is not None and output is not None else output
+
+    # First of all hooks, since the others may change the output.
+    handle = module.register_forward_hook(close, prepend=True, always_call=True)
+    opened.enter_context(context)
+
+
+def _take_shortcut(module: nn.Module, quantizer: ActivationQuantizer, x: Any) -> Tensor | None:
+    """The quantized input of a module that reads what needs no gradient, whose output will speak for its bits."""
+    if not (isinstance(x, Tensor) and quantizer.learns and not x.requires_grad and has_shortcut(module)):
+        return None
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type) or x.dtype != torch.float32:
+        return None
+    with torch.no_grad():
+        quantized: Tensor = quantizer(x)
+    ranges, kernels = quantizer.current(), quantizer.kernels
+    # The cache hands `finish` the very weight that the module has used.
+    _around(module, parametrize.cached(), lambda output: speak_for_input(output, x, ranges, kernels, module))
+    return quantized
 
 
 def quantize_output_gradient(module: nn.Module, args: Any, output: Any) -> Any:
@@ -68,7 +112,7 @@ def _stored(module: Any, name: str) -> Tensor | None:
     return cast("Tensor | None", getattr(module, name, None))
 
 
-def _input_quantizers(module: nn.Module) -> list[tuple[int, nn.Module]]:
+def _input_quantizers(module: nn.Module) -> list[tuple[int, ActivationQuantizer]]:
     """(position of the argument, its quantizer)."""
     own = [child for child in module.children() if isinstance(child, ActivationQuantizer)]
     return [(quantizer.position, quantizer) for quantizer in own]

@@ -19,16 +19,18 @@ from precsearch.conversion.hooks import (
 from precsearch.conversion.plan import QUANTIZERS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
 from precsearch.layers import Weight, fingerprint, layer_type, weights_of
-from precsearch.quantization.base import Quantizer, on_forward
+from precsearch.quantization.base import Quantizer, on_forward, set_kernels
 from precsearch.quantization.gradients import GradientQuantizer
+from precsearch.quantization.kernels import check_kernels
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import SCALE_RULES
 
 Made = dict[Target, list[Quantizer]]
 
 
-def install(model: nn.Module, conversion: Conversion) -> nn.Module:
-    """Parametrize weights and hook inputs and outputs, in place -> `model`."""
+def install(model: nn.Module, conversion: Conversion, kernels: str = "auto") -> nn.Module:
+    """Parametrize weights and hook inputs and outputs, in place -> `model`, which quantizes with these kernels."""
+    check_kernels(kernels)
     weights = weights_of(model)
     grids, by_layer = conversion.grids, {}
     for layer in conversion.layers:
@@ -45,6 +47,7 @@ def install(model: nn.Module, conversion: Conversion) -> nn.Module:
             made["gradient"] = [GradientQuantizer(own)]
         by_layer[layer.name] = made
     _install(weights, by_layer)
+    set_kernels(model, kernels)
     return model
 
 

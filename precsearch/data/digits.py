@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits as read_digits
 
 from precsearch.data.dataset import DataSet, Split
 from precsearch.data.splits import hold_out
@@ -25,6 +24,8 @@ def load_digits(settings: DataSettings) -> DataSet:
     Raises:
         DataError: `validation` leaves too little.
     """
+    from sklearn.datasets import load_digits as read_digits
+
     bunch = read_digits()
     inputs = torch.from_numpy(bunch.images).to(torch.float32).div_(_BRIGHTEST).unsqueeze(1)
     whole = Split(inputs, torch.from_numpy(bunch.target).to(torch.int64))

@@ -35,12 +35,13 @@ _held: list[tuple[Path, IO[bytes]]] = []
 def share_data(name: str) -> None:
     """From now on, load each data set once for all processes of this machine that gave the same `name`.
 
-    Folders that nobody uses any more are removed, since whoever used them may have been killed.
+    Other folders that nobody uses any more are removed, since whoever used them may have been killed. That of
+    `name` is not: who looked at the data before the trials has often ended when their workers come.
     """
     if _held:
         return
-    remove_unused()
     place = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getuid()}-{name}"
+    remove_unused(but=place)
     while True:
         place.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -52,9 +53,9 @@ def share_data(name: str) -> None:
             file.close()
 
 
-def remove_unused() -> None:
-    """Remove the folders of this user that no living process holds."""
-    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.getuid()}-*"):
+def remove_unused(but: Path | None = None) -> None:
+    """Remove the folders of this user that no living process holds; `but` stays."""
+    for place in set(Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.getuid()}-*")) - {but}:
         with contextlib.suppress(OSError), (place / _USERS).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(place, ignore_errors=True)

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 
 from precsearch.data.dataset import BaseSplit
 from precsearch.errors import DataError
@@ -50,6 +49,8 @@ def hold_out(split: S, amount: float | int, seed: int = SPLIT_SEED) -> tuple[S, 
             f"cannot hold out validation images: class {labels[counts.argmin()]} has only 1 training image, "
             f"and at least {_SMALLEST_CLASS} are needed, one for each part"
         )
+    from sklearn.model_selection import train_test_split  # over a second: not where the data is mapped from a file
+
     rest, out = train_test_split(
         np.arange(total), test_size=held, random_state=seed, stratify=split.targets.cpu().numpy()
     )

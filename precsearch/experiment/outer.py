@@ -170,6 +170,10 @@ class ExecutorSettings(Settings):
             checkpoint; a lost worker is forgiven three times whatever stands here.
         threads: processor threads a trial uses; small networks are fastest on one. PyTorch's own choice where
             None; on Ray the trial's cores.
+        kernels: how quantizing is computed: ``eager``, in plain operations; ``compiled``, in one pass each way that
+            `torch.compile` makes with a C++ compiler; ``auto``, compiled for large tensors where that works.
+        memory_format: of the weights of convolutions: ``contiguous``, ``channels_last`` (faster on processors), or
+            ``auto``, channels last where the model runs so.
     """
 
     name: Literal["inprocess", "ray"] = "inprocess"
@@ -179,6 +183,8 @@ class ExecutorSettings(Settings):
     storage_path: str | None = Field(default=None, min_length=1)
     max_failures: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, ge=1)
+    kernels: Literal["auto", "eager", "compiled"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
 
     @field_validator("address", mode="before")
     @classmethod

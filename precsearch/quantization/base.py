@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from precsearch.allocation import TargetPrecision
 from precsearch.quantization.fake_quantize import fake_quantize, straight_through
 from precsearch.quantization.grids import Grid
+from precsearch.quantization.kernels import Ranges, check_kernels
 from precsearch.quantization.scales import SCALE_RULES
 
 # Training forwards between two looks at the data: ranges drift slowly, looking costs as much as quantizing.
@@ -38,7 +39,11 @@ class Quantizer(nn.Module):
         selected: the chosen candidate, int64 [1].
         enabled: off while warming up; ranges are kept up to date all the same.
         looking: whether the next forward looks at the data; for calibration, set it by hand.
+        kernels: how the arithmetic is done, see `precsearch.quantization.kernels`.
     """
+
+    # Whether the gradient of what it quantizes speaks for bits.
+    teaches = True
 
     reach: Tensor
     age: Tensor
@@ -52,31 +57,36 @@ class Quantizer(nn.Module):
         self.scale = scale
         self.enabled = True
         self.looking = False
+        self.kernels = "auto"
         self._chosen = 0
         # What the tensors say, since a look at one of them would wait for the GPU.
         self._known, self._age = False, 0
         self._relaxed: Tensor | None = None
+        self._ranges: tuple[Tensor, Tensor] | None = None
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.register_buffer("selected", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.register_buffer("levels_K", torch.ones(len(self.bits)), persistent=False)
         self.register_buffer("power_KR", torch.full_like(self.reach, torch.nan), persistent=False)
 
-    def choose(self, candidate: int, relaxed: Tensor | None = None) -> None:
+    def choose(
+        self, candidate: int, relaxed: Tensor | None = None, ranges: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         """Set the bit-width of the next forwards.
 
         Args:
             candidate: index into `bits`.
             relaxed: probabilities of the candidates, [K], through which the gradient reaches the logits.
+            ranges: instead of them, the candidate's step and reach, [R] each, which carry this gradient already.
         """
-        self._relaxed = relaxed
+        self._relaxed, self._ranges = relaxed, ranges
         if candidate != self._chosen:
             self._chosen = candidate
             self._choose_grid()
 
     def fix(self, candidate: int) -> None:
         """Forget every candidate but this one."""
-        self._relaxed = None
+        self._relaxed = self._ranges = None
         self._chosen = 0
         self.reach = self.reach[candidate : candidate + 1].clone()
         self.bits = (self.bits[candidate],)
@@ -112,28 +122,37 @@ class Quantizer(nn.Module):
 
     def quantize(self, x: Tensor, clip_gradient: bool) -> Tensor:
         """Fake-quantize `x` at the chosen bit-width; the gradient also reaches the relaxed sample."""
-        reach = self.reach.index_select(0, self.selected)[0]
-        step = reach / self.levels_K.index_select(0, self.selected)
-        if self._relaxed is not None and torch.is_grad_enabled():
-            step, reach = self._relax(step, reach, self._relaxed)
-        return fake_quantize(x, step, reach, self._grid, clip_gradient)
+        step, reach = self.ranges()
+        return fake_quantize(x, step, reach, self._grid, clip_gradient, self.kernels)
 
-    def _relax(self, step: Tensor, reach: Tensor, relaxed: Tensor) -> tuple[Tensor, Tensor]:
-        """Step and reach with the drawn values and the relaxed sample's gradients.
+    @property
+    def learns(self) -> bool:
+        """Whether the gradient of what it returns reaches a relaxed sample."""
+        drawn = self._relaxed is not None or self._ranges is not None
+        return drawn and self.enabled and torch.is_grad_enabled()
 
-        The noise power of a candidate goes with its squared step, so a relative change of the drawn step is
-        half a relative change of the expected noise power: ``d step / step = d log E[step^2] / 2``. Dividing
-        by the expected power, not the drawn one, keeps draws of many bits from shouting: their tiny error
-        would be scaled up to speak of two bits.
-        """
-        with torch.autocast(relaxed.device.type, enabled=False):
-            soft_step = step * (relaxed @ self.power_KR).log() / 2
-            soft_reach = relaxed @ self.reach
-        return straight_through(step, soft_step), straight_through(reach, soft_reach)
+    def current(self) -> Ranges:
+        """What it rounds with now."""
+        return Ranges(*self.ranges(), self._grid)
+
+    def ranges(self) -> tuple[Tensor, Tensor]:
+        """Step and reach of the chosen candidate, [R] each; through them the gradient reaches the relaxed sample."""
+        learning = torch.is_grad_enabled()
+        if learning and self._ranges is not None:
+            return self._ranges
+        if torch.compiler.is_compiling():
+            reach = self.reach.index_select(0, self.selected)[0]
+            step = reach / self.levels_K.index_select(0, self.selected)
+        else:
+            reach = self.reach[self._chosen].clone()  # the next look changes ranges in place
+            step = reach / self.levels(self.chosen_bits)
+        if learning and self._relaxed is not None:
+            return relax(step, reach, self._relaxed, self.power_KR.T, self.reach.T)
+        return step, reach
 
     def __getstate__(self) -> dict[str, Any]:
         # The relaxed sample belongs to the graph of one step, which can be neither copied nor pickled.
-        return {**self.__dict__, "_relaxed": None}
+        return {**self.__dict__, "_relaxed": None, "_ranges": None}
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.age.fill_(self._age)
@@ -151,6 +170,7 @@ class Quantizer(nn.Module):
         self.levels_K.copy_(torch.tensor([self.levels(bits) for bits in self.bits]))
         self.power_KR.copy_((self.reach / self.levels_K.unsqueeze(1)).square())
         self._known = bool(torch.isfinite(self.reach[0, 0]))
+        self._ranges = None
         self._choose_grid()
 
     def _choose_grid(self) -> None:
@@ -160,8 +180,42 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def _measure(self, x_K: Sequence[Tensor], previous: Tensor | None) -> Tensor:
         grids = [self.grid(bits) for bits in self.bits]
-        x_K = [x.to(self.reach.dtype) for x in x_K]
+        if x_K[0].dtype != self.reach.dtype:
+            x_K = [x.to(self.reach.dtype) for x in x_K]
         return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
+
+
+def relax(step: Tensor, reach: Tensor, relaxed: Tensor, power: Tensor, reaches: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps and reaches with the drawn values and the relaxed sample's gradients.
+
+    The noise power of a candidate goes with its squared step, so a relative change of the drawn step is
+    half a relative change of the expected noise power: ``d step / step = d log E[step^2] / 2``. Dividing
+    by the expected power, not the drawn one, keeps draws of many bits from shouting: their tiny error
+    would be scaled up to speak of two bits.
+
+    Args:
+        step: of the drawn candidate, [N].
+        reach: of the drawn candidate, [N].
+        relaxed: probabilities of the candidates, [N, K] or [K].
+        power: squared step of each candidate, [N, K].
+        reaches: of each candidate, [N, K].
+    """
+    with torch.autocast(relaxed.device.type, enabled=False):
+        soft_step = step * (relaxed * power).sum(1).log() / 2
+        soft_reach = (relaxed * reaches).sum(1)
+    return straight_through(step, soft_step), straight_through(reach, soft_reach)
+
+
+def set_kernels(model: nn.Module, kernels: str) -> None:
+    """Let every quantizer of `model` compute with these kernels.
+
+    Raises:
+        ConfigurationError: when there are none of that name, or they do not work here.
+    """
+    check_kernels(kernels)
+    for module in model.modules():
+        if isinstance(module, Quantizer):
+            module.kernels = kernels
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

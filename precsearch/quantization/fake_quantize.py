@@ -1,21 +1,30 @@
 """The one-branch fake quantizer: quantize once, and hand gradients to the input, the step and the reach.
 
-Legend: R rows with a range each (1, or output channels); x is [R, ...] or any shape where R is 1.
+Legend: R rows with a range each (1, or output channels), M values a row; x is [R, ...] or any shape where R is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from precsearch.quantization.grids import Grid
+from precsearch.quantization.kernels import Ranges, pull_back, pull_inside, quantize
+from precsearch.quantization.layouts import as_rows, dense, in_layout, like
 
 
-def fake_quantize(x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradient: bool = True) -> Tensor:
+def fake_quantize(
+    x: Tensor,
+    step: Tensor,
+    reach: Tensor,
+    grid: Grid,
+    clip_gradient: bool = True,
+    kernels: str = "eager",
+    made: list[Tensor] | None = None,
+) -> Tensor:
     """Round `x` to the nearest of the grid's levels within the reach.
 
     With the rounding residual r held fixed (the straight-through estimator), a value inside the reach becomes
@@ -30,58 +39,50 @@ def fake_quantize(x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradi
         grid: codes are signed or not, on or between whole numbers.
         clip_gradient: stop the gradient of `x` outside the reach (activations); else pass it (weights, whose
             float copies would otherwise never come back).
+        kernels: how it is computed, see `precsearch.quantization.kernels`.
+        made: where the backward pass may find the result made again; it takes it.
 
     Returns:
-        The quantized tensor, of the shape and dtype of `x`.
+        The quantized tensor, of the shape, dtype and memory format of `x`.
 
     Reference:
         Zhou et al. 2016 (DoReFa), eq. 5; Sung et al. 2015, section 3; Esser et al. 2020 (LSQ), eq. 3, for the
         gradient of the step.
     """
     apply: Callable[..., Tensor] = _FakeQuantize.apply
-    return apply(x, step, reach, grid, clip_gradient)
+    return apply(x, step, reach, grid, clip_gradient, kernels, made)
 
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, reach: Tensor, grid: Grid, clip_gradient: bool) -> Tensor:
-        step, reach = _as_rows(step, x), _as_rows(reach, x)
-        low = -reach if grid.signed else torch.zeros_like(reach)
-        code = (x / step - grid.offset).round_()
-        if grid.offset:
-            code.add_(grid.offset)
-        quantized = torch.clamp(code.mul_(step), low, reach)
-        ctx.save_for_backward(x, quantized, step, reach, low)
-        ctx.clip_gradient = clip_gradient
-        return quantized.to(x.dtype)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        step: Tensor,
+        reach: Tensor,
+        grid: Grid,
+        clip_gradient: bool,
+        kernels: str,
+        made: list[Tensor] | None,
+    ) -> Tensor:
+        x = dense(x)
+        ctx.save_for_backward(x, step, reach)
+        ctx.settings = grid, clip_gradient, kernels, made
+        return like(quantize(as_rows(x, reach), Ranges(step, reach, grid), kernels).to(x.dtype), x)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        context = cast(Any, ctx)
-        x, quantized, step, reach, low = context.saved_tensors
-        inside = (x >= low) & (x <= reach)
-        passed = gradient * inside
-        grad_step = grad_reach = None
-        if context.needs_input_grad[1] or context.needs_input_grad[2]:
-            # In the ranges' precision, which is finer than x's under autocast.
-            fine, flowed = gradient.to(quantized), passed.to(quantized)
-            level = _inner(flowed, quantized, step)
-            grad_step = (level - _inner(flowed, x.to(quantized), step)) / step.flatten()
-            grad_reach = (_inner(fine, quantized, step) - level) / reach.flatten()
-        return passed if context.clip_gradient else gradient, grad_step, grad_reach, None, None
-
-
-def _as_rows(value: Tensor, x: Tensor) -> Tensor:
-    """[R] -> [R, 1, ...], to broadcast against x [R, ...]; a single row broadcasts as it is."""
-    return value.reshape(-1, *[1] * (x.dim() - 1)) if x.dim() else value.reshape(())
-
-
-def _inner(a: Tensor, b: Tensor, rows: Tensor) -> Tensor:
-    """Inner product of each row -> [R]; without a temporary the size of the tensors where there is one row."""
-    if rows.numel() == 1:
-        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(1)
-    return (a * b).flatten(1).sum(1)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, step, reach = ctx.saved_tensors
+        grid, clip_gradient, kernels, made = ctx.settings
+        gradient = in_layout(gradients[0], x)
+        rows, x_RM, ranges = as_rows(gradient, reach), as_rows(x, reach), Ranges(step, reach, grid)
+        if not any(ctx.needs_input_grad[1:3]):
+            passed = like(pull_inside(rows, x_RM, ranges), x) if clip_gradient else gradient
+            return passed, *[None] * 6
+        q_RM = as_rows(made.pop(), reach) if made else None
+        pulled = pull_back(rows, x_RM, q_RM, ranges, kernels)
+        passed = like(pulled.inside, x) if clip_gradient else gradient
+        return passed, pulled.step, pulled.reach, *[None] * 4
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -90,7 +91,7 @@ class _StraightThrough(torch.autograd.Function):
         return hard.clone()
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
         return None, gradients[0]
 
 

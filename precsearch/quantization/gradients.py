@@ -27,6 +27,8 @@ class GradientQuantizer(Quantizer):
         bits: candidate bit-widths, ascending.
     """
 
+    teaches = False
+
     def __init__(self, bits: Sequence[int]) -> None:
         super().__init__(bits, "max")
         self.reach.fill_(1.0)  # of gradients scaled by their largest magnitude

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,11 @@ from torch import Tensor
 from precsearch.allocation import TargetPrecision
 from precsearch.errors import ModelError
 from precsearch.quantization.base import Quantizer
+from precsearch.quantization.fake_quantize import fake_quantize
 from precsearch.quantization.grids import Grid, activation_grid, weight_grid
+from precsearch.quantization.kernels import Ranges
+from precsearch.quantization.layouts import dense
+from precsearch.quantization.rounded_again import Recipe, rounds_again
 from precsearch.quantization.rows import from_rows, to_rows
 
 # How far one look at a batch moves the range of an activation.
@@ -73,12 +78,10 @@ class WeightQuantizer(Quantizer):
         """Set the ranges of every candidate from `weight`."""
         self.looking = False
         rows = to_rows(weight, self.groups).reshape(self.reach.shape[1], -1)
-        squashed = [self._squash(rows, bits) for bits in self.bits]
-        self.reach.copy_(self._measure(squashed, self.reach if self._known else None))
+        squashed = rows.tanh() if self.quantizer == "dorefa" else rows
+        values = [squashed if bits > 1 else rows for bits in self.bits]
+        self.reach.copy_(self._measure(values, self.reach if self._known else None))
         self._derive()
-
-    def _squash(self, weight: Tensor, bits: int) -> Tensor:
-        return weight.tanh() if self.quantizer == "dorefa" and bits > 1 else weight
 
     def _choose_grid(self) -> None:
         super()._choose_grid()
@@ -97,6 +100,9 @@ class ActivationQuantizer(Quantizer):
         signed: whether the input was seen negative; becomes true for good when it is seen later.
         layer: name of the layer, for messages.
         position: of the argument of the module's forward that it quantizes.
+
+    Attributes:
+        recipe: of what the last forward returned, for who takes it; None where the backward pass needs none.
     """
 
     negative: Tensor
@@ -106,6 +112,7 @@ class ActivationQuantizer(Quantizer):
         self.layer = layer
         self.position = position
         self.signed = signed
+        self.recipe: Recipe | None = None
         self.register_buffer("negative", torch.tensor(signed))
         self._derive()
 
@@ -128,7 +135,23 @@ class ActivationQuantizer(Quantizer):
                 f"the activation range of layer {self.layer!r} is not known yet; load the saved weights, "
                 "run a batch in training mode first, or call `precsearch.calibrate(model, batch)`"
             )
-        return self.quantize(x, clip_gradient=True)
+        if not rounds_again():
+            return self.quantize(x, clip_gradient=True)
+        made: list[Tensor] = []
+        x = dense(x)
+        step, reach = self.ranges()
+        quantized = fake_quantize(x, step, reach, self._grid, True, self.kernels, made)
+        ranges = Ranges(step.detach(), reach.detach(), self._grid)
+        self.recipe = Recipe(x.detach(), ranges, self.kernels, quantized.data_ptr(), x._version, made)
+        return quantized
+
+    def take_recipe(self) -> Recipe | None:
+        """How to make again what the last forward returned; once."""
+        recipe, self.recipe = self.recipe, None
+        return recipe
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "recipe": None}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()

@@ -6,6 +6,7 @@ Legend: K candidates, F fractions, R rows (1, or output channels), M values a ro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def max_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[flo
         Positive reaches, [K, R].
     """
     rows = [
-        x.abs().mean(1) if grid.signed and level < 1 else x.abs().amax(1)
+        x.abs().mean(1) if grid.signed and level < 1 else _largest(x)
         for x, grid, level in zip(x_K, grids, levels, strict=True)
     ]
     return _positive(torch.stack(rows))
@@ -60,50 +61,99 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
     Returns:
         Positive reaches, [K, R].
     """
+    if previous is not None:
+        return _positive(_follow(x_K, grids, levels, previous))
     rows = []
-    for k, (x, grid, level) in enumerate(zip(x_K, grids, levels, strict=True)):
+    for x, grid, level in zip(x_K, grids, levels, strict=True):
         if level >= _FINE:
-            rows.append(x.abs().amax(1))
+            rows.append(_largest(x))
             continue
-        sample = _thin(x, SAMPLE if previous is None else _SAMPLE_AGAIN)
-        if previous is None:
-            reach = _search(sample, grid, level)
-        else:
-            reach = _best(torch.stack([previous[k] * factor for factor in _NEARBY]), sample, grid, level)
-        for _ in range(_SETTLE if previous is None else 1):
-            reach = _settle(sample, reach, grid, level)
-        rows.append(reach)
+        sample, codes = _thin(x, SAMPLE), _Codes.of([grid], [level], x)
+        reach = _search(sample, codes)
+        for _ in range(_SETTLE):
+            reach = codes.settled(sample, reach)
+        rows.append(reach[0])
     return _positive(torch.stack(rows))
 
 
 SCALE_RULES: dict[str, ScaleRule] = {"l2": l2_reach, "max": max_reach}
 
 
-def codes(x: Tensor, reach: Tensor, grid: Grid, levels: float) -> Tensor:
-    """Nearest code of every value; x [R, M], reach [..., R] -> [..., R, M]."""
-    step = (reach / levels).unsqueeze(-1)
-    low = -levels if grid.signed else 0.0
-    return ((x / step - grid.offset).round() + grid.offset).clamp(low, levels)
+@dataclass(frozen=True)
+class _Codes:
+    """The codes of several candidates at once.
+
+    Attributes:
+        levels: [K, 1].
+        low: lowest code, [K, 1].
+        offset: [K, 1]; None where all codes are whole numbers.
+    """
+
+    levels: Tensor
+    low: Tensor
+    offset: Tensor | None
+
+    @classmethod
+    def of(cls, grids: Sequence[Grid], levels: Sequence[float], like: Tensor) -> _Codes:
+        """Those of candidates with these grids and levels."""
+        lows = [-level if grid.signed else 0.0 for grid, level in zip(grids, levels, strict=True)]
+        offsets = [grid.offset for grid in grids]
+        table = torch.tensor([levels, lows, offsets], dtype=like.dtype).to(like.device).unsqueeze(2)
+        return cls(table[0], table[1], table[2] if any(offsets) else None)
+
+    def at(self, x: Tensor, reach: Tensor) -> Tensor:
+        """Nearest code of every value; x [1 or K, R, M], reach [..., K, R] -> [..., K, R, M]."""
+        code = x / (reach / self.levels).unsqueeze(-1)
+        if self.offset is None:
+            code.round_()
+        else:
+            code.sub_(self.offset.unsqueeze(-1)).round_().add_(self.offset.unsqueeze(-1))
+        return code.clamp_(self.low.unsqueeze(-1), self.levels.unsqueeze(-1))
+
+    def settled(self, x: Tensor, reach: Tensor) -> Tensor:
+        """The least-squares reach for the codes at `reach`, [K, R] -> [K, R]."""
+        code = self.at(x, reach)
+        power = (code * code).sum(-1)
+        fitted = (x * code).sum(-1) / power.clamp_min(1e-30) * self.levels
+        # Every value rounds to zero where the reach is far too large; the maximum lets it shrink back.
+        return torch.where(power > 0, fitted, x.abs().amax(-1))
+
+    def best(self, x: Tensor, reach_FKR: Tensor) -> Tensor:
+        """For each candidate and row the reach of least squared error, [K, R]."""
+        error_FKR = self.at(x, reach_FKR).mul_((reach_FKR / self.levels).unsqueeze(-1)).sub_(x).square_().sum(-1)
+        return reach_FKR.gather(0, error_FKR.argmin(0, keepdim=True))[0]
 
 
-def _settle(x: Tensor, reach: Tensor, grid: Grid, levels: float) -> Tensor:
-    code = codes(x, reach, grid, levels)
-    power = (code * code).sum(1)
-    # Every value rounds to zero where the reach is far too large; starting from the maximum lets it shrink back.
-    return torch.where(power > 0, (x * code).sum(1) / power.clamp_min(1e-30) * levels, x.abs().amax(1))
+def _follow(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor) -> Tensor:
+    """[K, R] reaches that follow the data from `previous`; all candidates together, as looks are frequent."""
+    reach = torch.empty_like(previous)
+    fine = [k for k, level in enumerate(levels) if level >= _FINE]
+    coarse = [k for k, level in enumerate(levels) if level < _FINE]
+    for k in fine:  # of one tensor, mostly
+        alike = next((j for j in fine if j < k and x_K[j] is x_K[k]), None)
+        reach[k] = _largest(x_K[k]) if alike is None else reach[alike]
+    if coarse:
+        distinct = {id(x_K[k]): _thin(x_K[k], _SAMPLE_AGAIN) for k in coarse}
+        thinned = [distinct[id(x_K[k])] for k in coarse]
+        sample = thinned[0].unsqueeze(0) if len(distinct) == 1 else torch.stack(thinned)
+        codes = _Codes.of([grids[k] for k in coarse], [levels[k] for k in coarse], sample)
+        near = torch.stack([previous[coarse] * factor for factor in _NEARBY])
+        reach[coarse] = codes.settled(sample, codes.best(sample, near))
+    return reach
 
 
-def _search(x: Tensor, grid: Grid, levels: float) -> Tensor:
-    width = _positive(x.abs().amax(1)) / _FRACTIONS
-    counts_F1 = torch.arange(1 - _FRACTIONS, _FRACTIONS + 1, device=x.device).to(x).unsqueeze(1)
-    coarse = _best(width * counts_F1[_FRACTIONS:], x, grid, levels)
-    return _best(coarse + width * (counts_F1 / _FRACTIONS), x, grid, levels)
+def _search(x: Tensor, codes: _Codes) -> Tensor:
+    """[1, R] for one candidate."""
+    width = (_positive(_largest(x)) / _FRACTIONS).unsqueeze(0)
+    counts_F = torch.arange(1 - _FRACTIONS, _FRACTIONS + 1, device=x.device).to(x)[:, None, None]
+    coarse = codes.best(x, width * counts_F[_FRACTIONS:])
+    return codes.best(x, coarse + width * (counts_F / _FRACTIONS))
 
 
-def _best(reach_FR: Tensor, x: Tensor, grid: Grid, levels: float) -> Tensor:
-    """For each row the reach of least squared error, [R]."""
-    error_FR = (x - codes(x, reach_FR, grid, levels) * (reach_FR / levels).unsqueeze(-1)).square().sum(-1)
-    return reach_FR.gather(0, error_FR.argmin(0, keepdim=True))[0]
+def _largest(x: Tensor) -> Tensor:
+    """Largest magnitude of each row, [R], in one pass."""
+    largest: Tensor = torch.linalg.vector_norm(x, torch.inf, dim=1)
+    return largest
 
 
 def _thin(x: Tensor, sample: int) -> Tensor:

@@ -16,6 +16,18 @@ from precsearch.study.cluster.quiet import set_environment
 from precsearch.study.cluster.reach import check_reachable, token_error, use_token_at_hand
 
 _OBJECT_STORE_BYTES: Final = 128 * 2**20  # trials travel as a few kilobytes; Ray would set aside a third of memory
+# Of a cluster that is ours alone, where nobody reads what its servers would gather. Each may be set as RAY_NAME.
+_FRUGAL: Final = {
+    "prestart_worker_first_driver": False,  # Tune's workers have an environment of their own, and start anew
+    "task_events_report_interval_ms": 0,
+    "enable_metrics_collection": False,
+    "event_stats": False,
+}
+_SERVERS: Final = {
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # with the next: look for logs to follow ten times a second no more
+    "LOG_NAME_UPDATE_INTERVAL_S": "1000000",
+    "REPORTER_UPDATE_INTERVAL_MS": "3600000",  # of every process's memory, for the dashboard
+}
 # Now and then, for the first that comes by ray://: the server that Ray starts for it dies at once.
 _UNLUCKY: Final = ("Starting Ray client server failed", "ZombieProcess")
 _AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
@@ -48,12 +60,13 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
         check_reachable(place)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == "local":
-        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        frugal = {name: value for name, value in _FRUGAL.items() if f"RAY_{name}" not in os.environ}
+        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_system_config": frugal}
     if runtime_env:
         options["runtime_env"] = runtime_env
     for again in (True, False):
         try:
-            with _own_modules_found() if address == "local" else contextlib.nullcontext():
+            with _servers_environment() if address == "local" else contextlib.nullcontext():
                 ray.init(address=address, **options)
             break
         except Exception as error:
@@ -64,18 +77,21 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
 
 
 @contextlib.contextmanager
-def _own_modules_found() -> Iterator[None]:
-    """Let processes started now find the modules that this one finds; Ray tells its workers of the script's only."""
-    before = os.environ.get("PYTHONPATH")
+def _servers_environment() -> Iterator[None]:
+    """For processes started now: settings, and where the modules are that this process finds.
+
+    Ray tells its workers of the script's folder only.
+    """
     own = [path for path in sys.path if path and not path.startswith((sys.prefix, sys.base_prefix))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*own, *filter(None, [before])]))
+    paths = dict.fromkeys([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+    before = dict(os.environ)
+    os.environ.update({**_SERVERS, **before, "PYTHONPATH": os.pathsep.join(paths)})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name in (*_SERVERS, "PYTHONPATH"):
+            os.environ.pop(name, None)
+            os.environ.update({name: before[name]} if name in before else {})
 
 
 def import_ray() -> Any:

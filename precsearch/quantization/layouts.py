@@ -1,0 +1,44 @@
+"""Tensors as rows, in the order of their memory: what is done to every value alike need not know the layout.
+
+Legend: R rows (1, or output channels), M values a row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def dense(x: Tensor) -> Tensor:
+    """`x` without gaps in memory, in an order whose first dimension comes first; itself where it is so already."""
+    if x.is_contiguous() or torch.compiler.is_compiling() or _channels_last(x):
+        return x
+    return x.contiguous()
+
+
+def as_rows(x: Tensor, reach: Tensor) -> Tensor:
+    """A view of a dense tensor as [R, M], in the order of its memory."""
+    columns = x.numel() // reach.numel()
+    if x.is_contiguous() or torch.compiler.is_compiling():
+        return x.reshape(reach.numel(), columns)
+    return x.as_strided((reach.numel(), columns), (columns, 1))
+
+
+def like(rows: Tensor, x: Tensor) -> Tensor:
+    """A view of [R, M], in the order of the memory of `x`, in the shape and strides of `x`."""
+    if torch.compiler.is_compiling():
+        return rows.view(x.shape)
+    # Strides and all: with one channel, they alone tell channels_last from contiguous.
+    return rows.as_strided(x.shape, x.stride())
+
+
+def in_layout(gradient: Tensor, x: Tensor) -> Tensor:
+    """`gradient` with the strides of `x`, which is dense."""
+    if gradient.stride() == x.stride() or torch.compiler.is_compiling():
+        return gradient
+    return torch.empty_like(x, dtype=gradient.dtype).copy_(gradient)
+
+
+def _channels_last(x: Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.dim() in formats and x.is_contiguous(memory_format=formats[x.dim()])
