@@ -50,7 +50,13 @@ def losses() -> list[float]:
                 inputs[quarter::4, :, 7 * (quarter // 2) :, 7 * (quarter % 2) :] += 1
         budget = precsearch.Budget("average_bits", 3.0)
         searchable = precsearch.SearchableModel(
-            model, budget, inputs, targets=["weight", "activation"], quantizer="dorefa", sampler="perturb-and-map"
+            model,
+            budget,
+            inputs,
+            targets=["weight", "activation"],
+            quantizer="dorefa",
+            sampler="perturb-and-map",
+            kernels="eager",
         )
         optimizer = torch.optim.SGD(searchable.parameter_groups(lr=0.1, momentum=0.9))
         found = []
