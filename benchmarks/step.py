@@ -1,104 +1,148 @@
 """What a search step costs beside plain float32 training: all in one process, interleaved, one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.step --nets lenet5 --rounds 3
-    OMP_NUM_THREADS=1 python -m benchmarks.step --json figures.json
+    OMP_NUM_THREADS=1 python -m benchmarks.step --json benchmarks/tables/step.json            # every net
+    OMP_NUM_THREADS=1 python -m benchmarks.step --memory --json benchmarks/tables/step.json   # adds peak memory
+    python -m benchmarks.step --report --json benchmarks/tables/step.json                     # the page's tables
 
-A measurement is 16 steps, so that every one pays alike for ranges that are renewed every eighth step.
-Process CPU time decides; wall time stands beside it. Ratios are taken within a round, against float32 in the
-contiguous layout and in the contestant's own.
+A round of a contestant is 8 steps, so that every one pays alike for ranges that are renewed every eighth step.
+Process CPU time decides. Ratios are taken within a round, against float32 in the contiguous layout and in the
+contestant's own. Rival tools are measured where they are installed: see benchmarks/rivals.txt.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
-import statistics
-import sys
 import time
-from collections.abc import Callable
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks.steps.contestants import CONTESTANTS, LAYOUTS, Step
-from precsearch.models.lenet5 import lenet5
-from precsearch.models.resnet20 import resnet20
+from benchmarks.steps import memory, tables
+from benchmarks.steps.contestants import CONTESTANTS, FEW, LAYOUTS, PLAIN
+from benchmarks.steps.networks import CLASSES, NETWORKS
+from benchmarks.steps.rivals import RIVALS
+from benchmarks.steps.training import Step
 
-BATCH, CLASSES, CYCLE = 128, 10, 16
-PLAIN = "float32, contiguous"
-NETS: dict[str, tuple[Callable[..., nn.Module], tuple[int, int, int]]] = {
-    "lenet5": (lenet5, (1, 28, 28)),
-    "resnet20": (resnet20, (3, 32, 32)),
-}
-Figures = dict[str, list[tuple[float, float]]]
+CYCLE = 8
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+BASES = [f"float32, {layout}" for layout in LAYOUTS]
+IN_MEMORY = ["lenet317", "resnet20"]
 
 
-def prepare(net: str, names: list[str]) -> dict[str, Step]:
-    """The contestants that can be made, each past its first cycle."""
+def ready(net: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """A network and a batch for it."""
     torch.manual_seed(0)
-    build, shape = NETS[net]
-    model, inputs, labels = build(shape, CLASSES), torch.rand(BATCH, *shape), torch.randint(0, CLASSES, (BATCH,))
-    steps = {}
+    network = NETWORKS[net]
+    inputs, labels = torch.rand(network.batch, *network.shape), torch.randint(0, CLASSES, (network.batch,))
+    return network.build(), inputs, labels
+
+
+def contestants_of(net: str) -> list[str]:
+    """All of them on the small nets; on the larger ones those that decide."""
+    if NETWORKS[net].rivals:
+        return list(CONTESTANTS)
+    return [name for name in CONTESTANTS if name not in RIVALS] if net == "lenet5" else FEW
+
+
+def prepare(net: str, names: list[str]) -> tuple[dict[str, Step], dict[str, str]]:
+    """The contestants that can be made, each past its first cycle; why the others cannot."""
+    model, inputs, labels = ready(net)
+    steps, left_out = {}, {}
     for name in names:
         try:
-            steps[name] = CONTESTANTS[name](model, inputs, labels)
-        except ImportError as missing:
-            print(f"{net}: {name} is left out: {missing}", file=sys.stderr)
-            continue
-        for _ in range(CYCLE):
-            steps[name]()
-    return steps
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                step = CONTESTANTS[name](model, inputs, labels)
+                for _ in range(CYCLE + 1):  # a first look, then a whole cycle
+                    step()
+            steps[name] = step
+        except Exception as problem:  # a tool that fails must not take the others' figures along
+            if name in BASES:
+                raise
+            left_out[name] = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
+            print(f"{net}: {name} is left out: {left_out[name]}", flush=True)
+    return steps, left_out
 
 
-def measure(steps: dict[str, Step], rounds: int) -> Figures:
+def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[list[float]]]:
     """For each contestant and round, seconds of CPU and of wall time a step."""
-    found: Figures = {name: [] for name in steps}
+    found: dict[str, list[list[float]]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(CYCLE):
                 step()
-            found[name].append(((time.process_time() - cpu) / CYCLE, (time.perf_counter() - wall) / CYCLE))
+            found[name].append([(time.process_time() - cpu) / CYCLE, (time.perf_counter() - wall) / CYCLE])
     return found
 
 
-def ratios(found: Figures, name: str, base: str, clock: int = 0) -> str:
-    """Minimum and median of the rounds' ratios."""
-    each = [own[clock] / of[clock] for own, of in zip(found[name], found[base], strict=True)]
-    return f"{min(each):.2f} / {statistics.median(each):.2f}"
+def timed(net: str, names: list[str], rounds: int | None) -> dict[str, Any]:
+    """Everything that is stored of a network's times."""
+    steps, left_out = prepare(net, names)
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {
+        "where": f"torch {torch.__version__}, {capability}, one thread, {datetime.date.today()}",
+        "batch": NETWORKS[net].batch,
+        "parameters": sum(parameter.numel() for parameter in ready(net)[0].parameters()),
+        "seconds": measure(steps, rounds or NETWORKS[net].rounds),
+        "left_out": left_out,
+    }
 
 
-def table(net: str, found: Figures) -> str:
-    """What was measured, as a page has it."""
-    lines = [
-        f"| {net} | ms CPU | to float32 | to float32, same layout | to float32, wall time |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, times in found.items():
-        same = next((f"float32, {layout}" for layout in LAYOUTS if layout in name), PLAIN)
-        cells = [ratios(found, name, PLAIN), ratios(found, name, same), ratios(found, name, PLAIN, clock=1)]
-        lines.append(f"| {name} | {min(cpu for cpu, _ in times) * 1000:.1f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def weighed(net: str, names: list[str]) -> dict[str, int]:
+    """Peak memory of each contestant, in bytes."""
+    found = {name: memory.measure_apart(net, name) for name in names}
+    return {name: size for name, size in found.items() if size is not None}
+
+
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", choices=NETWORKS)
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, metavar="NAME", help=", ".join(CONTESTANTS))
+    parser.add_argument("--rounds", type=int, help="instead of each net's own number")
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time, a process each")
+    parser.add_argument("--json", type=Path, help="a file for every figure; what it has of other nets is kept")
+    parser.add_argument("--report", action="store_true", help="measure nothing; write the file's tables into the page")
+    parser.add_argument("--alone", nargs=2, metavar=("NET", "NAME"), help="for --memory: bytes, in this process")
+    asked = parser.parse_args()
+    if asked.report and not asked.json:
+        parser.error("--report needs --json")
+    return asked
 
 
 def main() -> None:
-    """Measure what was asked for, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="a file for every figure")
-    asked = parser.parse_args()
+    """Measure what was asked for, print it and keep it."""
+    asked = arguments()
     torch.set_num_threads(1)
-    bases = [f"float32, {layout}" for layout in LAYOUTS]
-    names = bases + [name for name in asked.contestants if name not in bases]
-    stored = {}
-    for net in asked.nets:
-        stored[net] = measure(prepare(net, names), asked.rounds)
-        print(table(net, stored[net]), end="\n\n", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps({"torch": torch.__version__, "seconds": stored}, indent=2) + "\n")
+    if asked.alone:
+        net, name = asked.alone
+        print(memory.measure_here(CONTESTANTS[name](*ready(net))))
+        return
+    stored = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
+    if asked.report:
+        tables.renew(PAGE, "step", tables.page(stored))
+        return
+    for net in asked.nets or (IN_MEMORY if asked.memory else NETWORKS):
+        chosen = asked.contestants or (FEW + list(RIVALS) if asked.memory else contestants_of(net))
+        if asked.memory:
+            found = weighed(net, [PLAIN, *(name for name in chosen if name != PLAIN)])
+            stored.setdefault(net, {"seconds": {}})["memory"] = found
+            print(net, {name: round(size / found[PLAIN], 2) for name, size in found.items()}, flush=True)
+        else:
+            kept = stored.get(net, {}).get("memory", {})
+            names = BASES + [name for name in chosen if name not in BASES]
+            stored[net] = {**timed(net, names, asked.rounds), "memory": kept}
+            print(tables.net_table(net, stored[net]), end="\n\n", flush=True)
+        if asked.json:
+            asked.json.parent.mkdir(exist_ok=True)
+            asked.json.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,46 +1,23 @@
-"""Whoever takes a training step: a name -> from a network and an input, the function that takes one step."""
+"""Whoever takes a training step: a name -> from a network and a batch, the function that takes one step."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 import precsearch
+from benchmarks.steps.rivals import RIVALS
+from benchmarks.steps.training import Make, Step, training
+from precsearch.errors import ConfigurationError
 
-Step = Callable[[], None]
-Make = Callable[[nn.Module, Tensor, Tensor], Step]
 CANDIDATES = {2: (2, 8), 5: (2, 3, 4, 6, 8), 16: tuple(range(1, 17))}
+KERNELS = ("eager", "compiled", "auto")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def kernels(name: str | None) -> dict[str, Any]:
-    """The one place where a backend is selected: settings of `SearchableModel`; None is its default.
-
-    Raises:
-        ImportError: this precsearch cannot choose.
-    """
-    if name is None:
-        return {}
-    if "kernels" not in inspect.signature(precsearch.SearchableModel).parameters:
-        raise ImportError("this precsearch has no choice of kernels; only its default is measured")
-    return {"kernels": name}
-
-
-def training(forward: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> Step:
-    """One step: zero_grad, forward, cross-entropy, backward, optimizer."""
-
-    def step() -> None:
-        optimizer.zero_grad()
-        functional.cross_entropy(forward(inputs), labels).backward()
-        optimizer.step()
-
-    return step
+BOTH = ("weight", "activation")
 
 
 def float32(layout: str) -> Make:
@@ -54,15 +31,29 @@ def float32(layout: str) -> Make:
     return make
 
 
-def search(targets: Sequence[str], count: int, layout: str, backend: str | None = None) -> Make:
+def search(
+    layout: str,
+    kernels: str = "auto",
+    count: int = 5,
+    targets: Sequence[str] = BOTH,
+    sampler: str = "perturb-and-map",
+) -> Make:
     """The inner search, through the public names only; its step draws, and moves the logits too."""
 
     def make(net: nn.Module, inputs: Tensor, labels: Tensor) -> Step:
+        if kernels != "eager":
+            with contextlib.nullcontext() if kernels == "compiled" else contextlib.suppress(ConfigurationError):
+                compile_first()
         model = copy.deepcopy(net).to(memory_format=LAYOUTS[layout])
         inputs = inputs.contiguous(memory_format=LAYOUTS[layout])
-        budget = precsearch.Budget("average_bits", 4.5)
         searchable = precsearch.SearchableModel(
-            model, budget, inputs, bits=CANDIDATES[count], targets=targets, **kernels(backend)
+            model,
+            precsearch.Budget("average_bits", 4.5),
+            inputs,
+            bits=CANDIDATES[count],
+            targets=targets,
+            sampler=sampler,
+            kernels=kernels,
         ).train()
         optimizer = torch.optim.SGD(searchable.parameter_groups(lr=0.01))
         return training(searchable, optimizer, inputs, labels)
@@ -70,15 +61,32 @@ def search(targets: Sequence[str], count: int, layout: str, backend: str | None 
     return make
 
 
-BOTH = ("weight", "activation")
+def compile_first() -> None:
+    """What the compiler itself takes, once a process and in memory too, is no part of a step.
+
+    Raises:
+        ConfigurationError: no compiler works here.
+    """
+    budget = precsearch.Budget("average_bits", 4.5)
+    precsearch.SearchableModel(nn.Sequential(nn.Linear(2, 2)), budget, torch.rand(2, 2), kernels="compiled")
+
+
+PLAIN = "float32, contiguous"
 CONTESTANTS: dict[str, Make] = {
     **{f"float32, {layout}": float32(layout) for layout in LAYOUTS},
-    **{f"search W+A, 5, {layout}": search(BOTH, 5, layout) for layout in LAYOUTS},
-    **{f"search W, 5, {layout}": search(("weight",), 5, layout) for layout in LAYOUTS},
-    **{f"search W+A, {count}, channels_last": search(BOTH, count, "channels_last") for count in (2, 16)},
-    **{
-        f"search W+A, 5, {layout}, {backend}": search(BOTH, 5, layout, backend)
-        for backend in ("eager", "compiled")
-        for layout in LAYOUTS
-    },
+    **{f"search, {kernels}, {layout}": search(layout, kernels) for kernels in KERNELS for layout in LAYOUTS},
+    **{f"search weights only, {layout}": search(layout, targets=("weight",)) for layout in LAYOUTS},
+    **{f"search, {count} candidates, channels_last": search("channels_last", count=count) for count in (2, 16)},
+    "uniform, channels_last": search("channels_last", sampler="uniform"),
+    **RIVALS,
 }
+FEW = [
+    name
+    for name in CONTESTANTS
+    if name.startswith(("float32", "search, auto")) or name == "search, eager, channels_last"
+]
+
+
+def layout_of(name: str) -> str:
+    """The layout that a contestant's net is in."""
+    return next((layout for layout in LAYOUTS if layout in name), "contiguous")
