@@ -87,9 +87,9 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[list[float]]]
 def timed(net: str, names: list[str], rounds: int | None) -> dict[str, Any]:
     """Everything that is stored of a network's times."""
     steps, left_out = prepare(net, names)
-    capability = torch.backends.cpu.get_cpu_capability()
+    machine = f"{torch.backends.cpu.get_cpu_capability()}, one thread, load average {os.getloadavg()[0]:.1f}"
     return {
-        "where": f"torch {torch.__version__}, {capability}, one thread, load average {os.getloadavg()[0]:.1f}, {datetime.date.today()}",
+        "where": f"torch {torch.__version__}, {machine}, {datetime.date.today()}",
         "batch": NETWORKS[net].batch,
         "parameters": sum(parameter.numel() for parameter in ready(net)[0].parameters()),
         "seconds": measure(steps, rounds or NETWORKS[net].rounds),
