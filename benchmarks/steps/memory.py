@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 import subprocess
 import sys
@@ -14,6 +16,8 @@ STEPS = 3
 
 def measure_here(step: Step) -> int:
     """Bytes at the peak of `STEPS` steps, beyond what is there before the first; Linux only."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what building has freed would hide as much of what the steps take
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of imports and building
     before = _status("VmRSS")
     for _ in range(STEPS):
