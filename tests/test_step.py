@@ -267,6 +267,14 @@ class TestMemoryFormat:
         assert runs.second.weight.is_contiguous(memory_format=torch.channels_last)
         assert views.second.weight.is_contiguous() and views.training
 
+    def test_auto_leaves_nets_of_few_convolutions_alone(self):
+        net, x = (
+            nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), *[nn.Linear(4, 4) for _ in range(4)]),
+            torch.rand(2, 3, 8, 8),
+        )
+        assert in_memory_format(net, x, "auto")[0].weight.is_contiguous()
+        assert not in_memory_format(net, x, "channels_last")[0].weight.is_contiguous()
+
     def test_forced_where_it_does_not_run(self):
         with pytest.raises(precsearch.errors.ModelError, match="view size is not compatible"):
             in_memory_format(Net(view=True), torch.rand(2, 1, 8, 8), "channels_last")

@@ -173,7 +173,7 @@ class ExecutorSettings(Settings):
         kernels: how quantizing is computed: ``eager``, in plain operations; ``compiled``, in one pass each way that
             `torch.compile` makes with a C++ compiler; ``auto``, compiled for large tensors where that works.
         memory_format: of the weights of convolutions: ``contiguous``, ``channels_last`` (faster on processors), or
-            ``auto``, channels last where the model runs so.
+            ``auto``, channels last where enough layers are convolutions and the model runs so.
     """
 
     name: Literal["inprocess", "ray"] = "inprocess"

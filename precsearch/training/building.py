@@ -65,13 +65,16 @@ def in_memory_format(model: nn.Module, example: Tensor, wanted: str) -> nn.Modul
     Args:
         model: not yet converted.
         example: a batch, [B, ...].
-        wanted: ``contiguous``; ``channels_last``; or ``auto``: channels last where there is a convolution and the
+        wanted: ``contiguous``; ``channels_last``; or ``auto``: channels last where at least a quarter of the
+            convolutions and linear layers are such convolutions (it made a vision transformer slower), and the
             model runs so (a ``view`` of what a convolution returned does not).
 
     Raises:
         ModelError: when it does not run as wanted.
     """
-    if wanted == "contiguous" or not any(isinstance(module, nn.Conv2d) for module in model.modules()):
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    linear = sum(isinstance(module, nn.Linear) for module in model.modules())
+    if wanted == "contiguous" or (wanted == "auto" and 4 * convolutions < max(1, convolutions + linear)):
         return model
     to_format: Any = model.to  # its stubs know no memory formats
     to_format(memory_format=torch.channels_last)
