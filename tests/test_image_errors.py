@@ -185,6 +185,7 @@ READER = """
     import signal, sys, time
     from precsearch.data import Batches, load_data
     from precsearch.experiment import DataSettings
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs in the background may inherit "ignored"
     data = load_data(DataSettings(name="image_folder", root=sys.argv[1], validation=9, in_memory=False, workers=2))
     def step():
         print("reading", flush=True)
