@@ -165,6 +165,18 @@ class TestFirstInputs:
         _, expected = gradients(full, x.clone().requires_grad_())
         torch.testing.assert_close(found["sampler.logits"], expected["sampler.logits"], rtol=1e-3, atol=1e-6)
 
+    def test_what_follows_may_change_the_output_in_place(self):
+        torch.manual_seed(0)
+        x, found = torch.rand(16, 1, 8, 8), []
+        for inplace, leaf in ((False, x), (True, x), (True, x.clone().requires_grad_())):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=inplace), nn.Flatten(), nn.Linear(144, 10))
+            searchable = precsearch.SearchableModel(net, precsearch.Budget("average_bits", 4.0), x[:2])
+            found.append(gradients(searchable, leaf)[1])
+        for other in found[1:]:
+            for name, expected in found[0].items():
+                torch.testing.assert_close(other[name], expected, rtol=1e-3, atol=1e-6)
+
     def test_a_forward_of_its_own_takes_the_long_way(self):
         class Standardized(nn.Conv2d):
             def forward(self, x):

@@ -61,7 +61,8 @@ class _SpeakForInput(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(step, reach, x, weight)
         ctx.settings = settings
-        return output.view_as(output)
+        ctx.mark_dirty(output)  # a view could not be changed in place, as by ReLU(inplace=True); a copy takes a pass
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
