@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import precsearch
+from precsearch.conversion import hooks as hooks_module
 from precsearch.errors import ConfigurationError
 from precsearch.quantization import kernels as kernels_module
 from precsearch.quantization.fake_quantize import fake_quantize
@@ -146,12 +147,15 @@ class TestKernels:
 class TestFirstInputs:
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-    def test_the_shortcut_is_the_full_gradient(self, channels, memory_format):
+    def test_the_shortcut_is_the_full_gradient(self, channels, memory_format, monkeypatch):
+        taken, speak = [], hooks_module.speak_for_input
+        monkeypatch.setattr(hooks_module, "speak_for_input", lambda *args: taken.append(1) or speak(*args))
         searchable, x = made(channels, memory_format=memory_format, kernels="eager")
         full, _ = made(channels, memory_format=memory_format, kernels="eager")
         full.load_state_dict(searchable.state_dict())
         _, short = gradients(searchable, x)
         _, long = gradients(full, x.clone().requires_grad_())  # an input that needs its gradient takes the long way
+        assert len(taken) == 3  # a step each, of the first alone
         assert searchable.sampler.logits.grad.abs().max() > 0
         for name, expected in long.items():
             torch.testing.assert_close(short[name], expected, rtol=1e-3, atol=1e-6)
