@@ -46,6 +46,8 @@ def main(folder: Path) -> None:
         width = trial.suggest_int("width", 32, 64, step=16)  # a parameter of your own
         return search(trial, {"model.hidden": [width, 48, 32]})  # added: suggests, trains, reports, returns the value
 
+    # a point known to keep the constraint, tried first: names are the prefix and the YAML's dotted paths
+    study.enqueue_trial({"width": 32, "bits.inner.budget.limit": 2.5}, skip_if_exists=True)
     study.optimize(objective, n_trials=TRIALS)
 
     states = [trial.state.name.lower() for trial in study.trials]
