@@ -6,11 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+import precsearch
 from precsearch.quantization.fake_quantize import fake_quantize, straight_through
 from precsearch.quantization.grids import EVEN, SYMMETRIC, UNSIGNED, activation_grid, weight_grid
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import l2_reach
+from precsearch.quantization.squash import squash
 
 GRIDS = {"symmetric": SYMMETRIC, "even": EVEN, "unsigned": UNSIGNED}
 quick = settings(max_examples=60, deadline=None)
@@ -220,3 +223,28 @@ class TestDorefa:
         found = ActivationQuantizer([bits], "max", False, "layer")(x)
         ties = (x * (2**bits - 1) % 1 - 0.5).abs() < 1e-4
         torch.testing.assert_close(found[~ties], quantize_k(x, bits)[~ties])
+
+
+class TestSquash:
+    @given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=20))
+    def test_is_tanh(self, values):
+        weight = torch.tensor(values, requires_grad=True)
+        torch.testing.assert_close(squash(weight).double(), weight.double().tanh(), rtol=0, atol=2e-7)
+        (slope,) = torch.autograd.grad(squash(weight).sum(), weight)
+        torch.testing.assert_close(slope, 1 - weight.detach().tanh().square(), rtol=1e-5, atol=1e-6)
+
+    def test_keeps_the_strides_of_one_channel(self):
+        """Operations forget them, and a convolution would take its images for contiguous."""
+        weight = nn.Conv2d(1, 4, 3).to(memory_format=torch.channels_last).weight
+        assert weight.tanh().stride() != weight.stride() == squash(weight).stride()
+
+    def test_images_of_one_channel_stay_channels_last(self):
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+        net.to(memory_format=torch.channels_last)
+        x = torch.rand(8, 1, 8, 8)
+        searchable = precsearch.SearchableModel(net, precsearch.Budget("average_bits", 4.0), x)
+        seen = []
+        net[1].register_forward_hook(lambda module, args, output: seen.append(output.stride()))
+        for _ in range(3):
+            searchable(x)
+        assert set(seen) == {(144, 1, 24, 4)}

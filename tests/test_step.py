@@ -56,7 +56,7 @@ def gradients(searchable, x, steps=3):
         searchable.zero_grad()
         loss = nn.functional.cross_entropy(searchable(x), target)
         loss.backward()
-    return loss, {name: p.grad.clone() for name, p in searchable.named_parameters()}
+    return loss, {name: p.grad.clone() for name, p in searchable.named_parameters() if p.requires_grad}
 
 
 class TestKernels:
@@ -160,6 +160,33 @@ class TestFirstInputs:
         for name, expected in long.items():
             torch.testing.assert_close(short[name], expected, rtol=1e-3, atol=1e-6)
 
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_weights_that_do_not_learn(self, frozen, bias):
+        torch.manual_seed(0)
+        x, found = torch.rand(16, 1, 8, 8), []
+        for leaf in (x, x.clone().requires_grad_()):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Conv2d(1, 4, 3, bias=bias), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+            net[0].weight.requires_grad_(not frozen)
+            searchable = precsearch.SearchableModel(net, precsearch.Budget("average_bits", 4.0), x[:2])
+            found.append(gradients(searchable, leaf)[1])
+        assert ("model.0.parametrizations.weight.original" in found[0]) is not frozen
+        for name, expected in found[1].items():
+            torch.testing.assert_close(found[0][name], expected, rtol=1e-3, atol=1e-6)
+
+    def test_a_weight_that_is_not_quantized_learns(self):
+        torch.manual_seed(0)
+        x, found = torch.rand(16, 1, 8, 8), []
+        for leaf in (x, x.clone().requires_grad_()):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+            budget = precsearch.Budget("average_bits", 4.0)
+            searchable = precsearch.SearchableModel(net, budget, x[:2], targets=["activation"])
+            found.append(gradients(searchable, leaf)[1])
+        for name, expected in found[1].items():
+            torch.testing.assert_close(found[0][name], expected, rtol=1e-3, atol=1e-6)
+
     def test_hooks_that_change_the_output_come_after_it(self):
         short, x = made(kernels="eager")
         full, _ = made(kernels="eager")
@@ -218,6 +245,7 @@ class TestRoundedAgain:
                 searchable(wrong)
             assert torch._C._autograd._top_saved_tensors_default_hooks(True) is None
             assert parametrize._cache_enabled == 0
+            assert torch.is_grad_enabled()
             assert {name: len(module._forward_hooks) for name, module in searchable.named_modules()} == hooks
         gradients(searchable, x)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from precsearch.quantization.rounded_again import rounding_again, rounds_again
 
 _INPUT: Final = "input_quantizer"
 GRADIENT: Final = "gradient_quantizer"
+_Entered = TypeVar("_Entered")
 
 
 def input_attribute(position: int) -> str:
@@ -52,9 +53,11 @@ def quantize_inputs(
 
 
 def _around(
-    module: nn.Module, context: AbstractContextManager[Any], finish: Callable[[Tensor], Tensor] | None = None
+    module: nn.Module,
+    context: AbstractContextManager[_Entered],
+    finish: Callable[[Tensor, _Entered], Tensor] | None = None,
 ) -> None:
-    """Run the module's forward, which is about to begin, in a context, and `finish` what it returns.
+    """Run the module's forward, which is about to begin, in a context, then `finish` what it returns.
 
     The hook lasts for this forward alone: the compiler does not trace hooks that are called in any case.
     """
@@ -62,12 +65,12 @@ def _around(
 
     def close(module: nn.Module, args: Any, output: Any) -> Any:
         handle.remove()
-        with opened:
-            return finish(output) if finish is not None and output is not None else output
+        opened.close()
+        return finish(output, entered) if finish is not None and output is not None else output
 
     # First of all hooks, since the others may change the output.
     handle = module.register_forward_hook(close, prepend=True, always_call=True)
-    opened.enter_context(context)
+    entered = opened.enter_context(context)
 
 
 def _take_shortcut(module: nn.Module, quantizer: ActivationQuantizer, x: Any) -> Tensor | None:
@@ -79,9 +82,17 @@ def _take_shortcut(module: nn.Module, quantizer: ActivationQuantizer, x: Any) ->
     with torch.no_grad():
         quantized: Tensor = quantizer(x)
     ranges, kernels = quantizer.current(), quantizer.kernels
-    # The cache hands `finish` the very weight that the module has used.
-    _around(module, parametrize.cached(), lambda output: speak_for_input(output, x, ranges, kernels, module))
+    _around(module, _apart(module), lambda output, weight: speak_for_input(output, weight, x, ranges, kernels, module))
     return quantized
+
+
+@contextmanager
+def _apart(module: nn.Module) -> Iterator[Tensor]:
+    """A context in which a module computes without gradients -> the weight that it computes with, which has one."""
+    with parametrize.cached():
+        weight = cast(Tensor, module.weight)
+        with torch.no_grad():
+            yield weight
 
 
 def quantize_output_gradient(module: nn.Module, args: Any, output: Any) -> Any:

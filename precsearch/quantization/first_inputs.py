@@ -6,7 +6,8 @@ input with its step and with its reach. A convolution is linear, so
 
     <dL/dq, e> = <dL/dy, conv(e, w)> = <w, gradient of the weight for input e and dL/dy>,
 
-and the gradient of a weight of few channels is cheap.
+and the gradient of a weight of few channels is cheap. Of one channel it costs nearly as much as of three: gray
+images, and their two ``e``, go into one computation that gives the weight its own gradient as well.
 """
 
 from __future__ import annotations
@@ -40,44 +41,67 @@ def has_shortcut(module: Any) -> bool:
     )
 
 
-def speak_for_input(output: Tensor, x: Tensor, ranges: Ranges, kernels: str, module: Any) -> Tensor:
-    """`output`, whose gradient also reaches the step and the reach that the module's input was quantized with.
+def speak_for_input(output: Tensor, weight: Tensor, x: Tensor, ranges: Ranges, kernels: str, module: Any) -> Tensor:
+    """`output` with its gradients: for the module's weight and bias, and for what its input was quantized with.
 
     Args:
-        output: of the module, [B, ...].
+        output: of the module, computed without gradients, [B, ...].
+        weight: that it was computed with.
         x: its input before it was quantized.
         ranges: one row; step and reach carry gradients.
         kernels: that it was quantized with.
-        module: a convolution that `has_shortcut`, with the weight it has just used.
+        module: a convolution that `has_shortcut`.
     """
     apply: Callable[..., Tensor] = _SpeakForInput.apply
-    return apply(output, ranges.step, ranges.reach, x, module.weight.detach(), ranges.grid, kernels, module)
+    return apply(output, weight, module.bias, ranges.step, ranges.reach, x, ranges.grid, kernels, module)
 
 
 class _SpeakForInput(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, output: Tensor, step: Tensor, reach: Tensor, x: Tensor, weight: Tensor, *settings: Any
+        ctx: Any,
+        output: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        step: Tensor,
+        reach: Tensor,
+        x: Tensor,
+        *settings: Any,
     ) -> Tensor:
-        ctx.save_for_backward(step, reach, x, weight)
+        ctx.save_for_backward(weight, step, reach, x)
         ctx.settings = settings
         ctx.mark_dirty(output)  # a view could not be changed in place, as by ReLU(inplace=True); a copy takes a pass
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        step, reach, x, weight = ctx.saved_tensors
+        weight, step, reach, x = ctx.saved_tensors
         grid, kernels, module = ctx.settings
         x = dense(x)
         q = like(quantize(as_rows(x, reach), Ranges(step, reach, grid), kernels), x)
         inside = (x <= reach) & (x >= (-reach if grid.signed else 0))
-        changes = torch.cat([torch.where(inside, q - x, 0.0), torch.where(inside, 0.0, q)], dim=1)
-        changes = changes.contiguous(memory_format=memory_format(gradients[0]))  # else both would be converted
-        out, channels, *kernel = weight.shape
-        of_weight = _GRADIENTS[type(module).forward](
-            changes, (out, 2 * channels, *kernel), gradients[0],
-            stride=module.stride, padding=module.padding, dilation=module.dilation,
-        )  # fmt: skip
-        products = (of_weight.view(out, 2, channels, *kernel) * weight.unsqueeze(1)).transpose(0, 1).flatten(1).sum(1)
-        of_step, of_reach = products.split(1)
-        return gradients[0], of_step / step, of_reach / reach, *[None] * 5
+        changes = [torch.where(inside, q - x, 0.0), torch.where(inside, 0.0, q)]
+        if not ctx.needs_input_grad[1]:
+            of_weight, of_changes = None, _of_weight(changes, weight, gradients[0], module)
+        elif weight.shape[1] == 1:
+            of_weight, *of_changes = _of_weight([q, *changes], weight, gradients[0], module)
+        else:
+            (of_weight,) = _of_weight([q], weight, gradients[0], module)
+            of_changes = _of_weight(changes, weight, gradients[0], module)
+        of_step, of_reach = ((each * weight).sum().view(1) for each in of_changes)
+        of_bias = (
+            gradients[0].sum([d for d in range(gradients[0].dim()) if d != 1]) if ctx.needs_input_grad[2] else None
+        )
+        return None, of_weight, of_bias, of_step / step, of_reach / reach, *[None] * 4
+
+
+def _of_weight(inputs: list[Tensor], weight: Tensor, gradient: Tensor, module: Any) -> list[Tensor]:
+    """For each of several inputs the gradient of the weight, in one computation."""
+    joined = torch.cat(inputs, dim=1)
+    joined = joined.contiguous(memory_format=memory_format(gradient))  # else both would be converted
+    out, channels, *kernel = weight.shape
+    found = _GRADIENTS[type(module).forward](
+        joined, (out, len(inputs) * channels, *kernel), gradient,
+        stride=module.stride, padding=module.padding, dilation=module.dilation,
+    )  # fmt: skip
+    return list(found.view(out, len(inputs), channels, *kernel).unbind(1))

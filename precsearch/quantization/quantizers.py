@@ -18,6 +18,7 @@ from precsearch.quantization.kernels import Ranges
 from precsearch.quantization.layouts import dense
 from precsearch.quantization.rounded_again import Recipe, rounds_again
 from precsearch.quantization.rows import from_rows, to_rows
+from precsearch.quantization.squash import squash
 
 # How far one look at a batch moves the range of an activation.
 _MOMENTUM = 0.3
@@ -69,7 +70,7 @@ class WeightQuantizer(Quantizer):
             self.refresh(weight)
         if not self.enabled:
             return weight
-        squashed = weight.tanh() if self._squashes else weight
+        squashed = squash(weight) if self._squashes else weight
         return from_rows(self.quantize(to_rows(squashed, self.groups), clip_gradient=False), self.groups)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -78,7 +79,7 @@ class WeightQuantizer(Quantizer):
         """Set the ranges of every candidate from `weight`."""
         self.looking = False
         rows = to_rows(weight, self.groups).reshape(self.reach.shape[1], -1)
-        squashed = rows.tanh() if self.quantizer == "dorefa" else rows
+        squashed = squash(rows) if self.quantizer == "dorefa" else rows
         values = [squashed if bits > 1 else rows for bits in self.bits]
         self.reach.copy_(self._measure(values, self.reach if self._known else None))
         self._derive()
