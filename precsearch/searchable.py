@@ -30,7 +30,7 @@ from precsearch.precision.distribution import entropy
 from precsearch.precision.limits import Limit
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import check_sampler, make_sampler
-from precsearch.quantization.base import Quantizer, begin_forward, on_forward
+from precsearch.quantization.base import Quantizer, begin_forward, on_forward, quantizers_in
 
 __all__ = ["SearchableModel", "apply_allocation", "calibrate"]
 
@@ -116,6 +116,7 @@ class SearchableModel(nn.Module):
         self.answers = Answers(self.plan, self.sampler)
         self.model = install(model, self.conversion, kernels)
         self.dials = Dials(self.model, self.plan.problem)
+        self._quantizers = quantizers_in(self.model)
         self._settled: Tensor | None = None
         self._drawn_from = self.generator.get_state()
         self._looked = False
@@ -170,7 +171,7 @@ class SearchableModel(nn.Module):
         if again:  # activation checkpointing computes a forward again, in the backward pass: as it was
             self.generator.set_state(self._drawn_from)
         else:
-            self._looked = begin_forward(self.model)
+            self._looked = begin_forward(self._quantizers)
         self._drawn_from = self.generator.get_state()
         drawn = self.sampler.draw(self.temperature)
         self.dials.set(drawn.candidates, drawn.relaxed_SK, self._looked)
@@ -189,9 +190,8 @@ class SearchableModel(nn.Module):
     def quantize(self, on: bool) -> None:
         """Switch quantization on or off (warm-up); ranges are kept up to date either way."""
         self._searching = on
-        for module in self.modules():
-            if isinstance(module, Quantizer):
-                module.enabled = on
+        for quantizer in self._quantizers:
+            quantizer.enabled = on
 
     def parameter_groups(self, lr: float, logits_lr: float = 0.1, **settings: Any) -> list[dict[str, Any]]:
         """Groups for any torch optimizer: the weights with `lr` and `settings`, the logits with `logits_lr`."""

@@ -106,7 +106,7 @@ def test_what_is_drawn_is_what_is_set(sampler):
                     assert float(relaxed[s, own].detach().sum()) == pytest.approx(1.0, abs=1e-4)
                     assert quantizer.learns
                     if quantizer.known:
-                        step, reach = quantizer.ranges()
+                        step, reach, _ = quantizer.ranges()
                         assert torch.equal(reach, quantizer.reach[quantizer.bits.index(quantizer.chosen_bits)])
                         assert torch.equal(step, reach / quantizer.levels(quantizer.chosen_bits))
                         (told,) = torch.autograd.grad(reach.sum(), relaxed, retain_graph=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from precsearch.conversion.describe import quantizers_of
 from precsearch.layers import weights_of
 from precsearch.precision.problem import Ints, Problem
-from precsearch.quantization.base import Quantizer, relax
+from precsearch.quantization.base import Drawn, Quantizer, relax
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Dials:
                 else:
                     quantizer.choose(candidate, None if relaxed_SK is None else relaxed_SK[s, self._own[s]])
 
-    def _all_ranges(self, candidates: Ints, relaxed_SK: Tensor) -> dict[Quantizer, tuple[Tensor, Tensor]]:
+    def _all_ranges(self, candidates: Ints, relaxed_SK: Tensor) -> dict[Quantizer, Drawn]:
         """Steps and reaches of all quantizers, relaxed in one go: a net has many, and each of them few numbers."""
         table = self._table()
         if not table.quantizers:
@@ -89,7 +90,11 @@ class Dials:
         step_N = reach_N / table.levels_NK.gather(1, drawn_N1)[:, 0]
         step_N, reach_N = relax(step_N, reach_N, relaxed_SK[table.slot_N], table.power_NK, table.reach_NK)
         steps, reaches = torch.split(step_N, table.rows), torch.split(reach_N, table.rows)
-        return dict(zip(table.quantizers, zip(steps, reaches, strict=True), strict=True))
+        numbers: Iterable[tuple[float, float] | None] = itertools.repeat(None)
+        if len(table.rows) == len(table.slot_N) and table.slot_N.device.type == "cpu":
+            numbers = zip(step_N.detach().tolist(), reach_N.detach().tolist(), strict=True)
+        drawn = map(Drawn, steps, reaches, numbers)
+        return dict(zip(table.quantizers, drawn, strict=False))
 
     def _table(self) -> _Table:
         """The ranges of all quantizers; made anew where one of them has changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, TypeVar, cast
 
 import torch
@@ -61,16 +61,15 @@ def _around(
 
     The hook lasts for this forward alone: the compiler does not trace hooks that are called in any case.
     """
-    opened = ExitStack()
 
     def close(module: nn.Module, args: Any, output: Any) -> Any:
         handle.remove()
-        opened.close()
+        context.__exit__(None, None, None)
         return finish(output, entered) if finish is not None and output is not None else output
 
     # First of all hooks, since the others may change the output.
     handle = module.register_forward_hook(close, prepend=True, always_call=True)
-    entered = opened.enter_context(context)
+    entered = context.__enter__()
 
 
 def _take_shortcut(module: nn.Module, quantizer: ActivationQuantizer, x: Any) -> Tensor | None:
@@ -81,8 +80,12 @@ def _take_shortcut(module: nn.Module, quantizer: ActivationQuantizer, x: Any) ->
         return None
     with torch.no_grad():
         quantized: Tensor = quantizer(x)
-    ranges, kernels = quantizer.current(), quantizer.kernels
-    _around(module, _apart(module), lambda output, weight: speak_for_input(output, weight, x, ranges, kernels, module))
+    drawn, grid, kernels = quantizer.ranges(), quantizer.grid(quantizer.chosen_bits), quantizer.kernels
+
+    def speak(output: Tensor, weight: Tensor) -> Tensor:
+        return speak_for_input(output, weight, x, drawn, grid, kernels, module)
+
+    _around(module, _apart(module), speak)
     return quantized
 
 
@@ -129,7 +132,7 @@ def _stored(module: Any, name: str) -> Tensor | None:
 
 def _input_quantizers(module: nn.Module) -> list[tuple[int, ActivationQuantizer]]:
     """(position of the argument, its quantizer)."""
-    own = [child for child in module.children() if isinstance(child, ActivationQuantizer)]
+    own = [child for child in module._modules.values() if isinstance(child, ActivationQuantizer)]
     return [(quantizer.position, quantizer) for quantizer in own]
 
 

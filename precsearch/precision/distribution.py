@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from precsearch.precision.dual import find_multipliers, free_of_sign, moments
+from precsearch.precision.dual import free_of_sign, solve_dual
 from precsearch.precision.problem import Floats, Problem
 
 _SMALLEST_VARIANCE = 1e-8
@@ -99,13 +99,16 @@ class PriceTable(nn.Module):
         tight, count = problem.tight, len(problem.limits)
         multiplier, inverse = np.zeros(count), np.zeros((count, count))
         if len(tight.limits):
-            found = find_multipliers(scaled_SK, tight)
-            covariance = moments(scaled_SK, found, tight).covariance
+            found, covariance = solve_dual(scaled_SK, tight)
             moving = (found > free_of_sign(tight)) & (covariance.diagonal() > _SMALLEST_VARIANCE)
             at = np.flatnonzero(problem.binding)
             multiplier[at] = found
             own = at[moving]
-            inverse[np.ix_(own, own)] = np.linalg.pinv(covariance[np.ix_(moving, moving)], rcond=1e-9, hermitian=True)
+            if tight.separable:
+                inverse[own, own] = 1 / covariance.diagonal()[moving]
+            else:
+                inside = covariance[np.ix_(moving, moving)]
+                inverse[np.ix_(own, own)] = np.linalg.pinv(inside, rcond=1e-9, hermitian=True)
         return multiplier, inverse
 
 

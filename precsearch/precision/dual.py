@@ -95,13 +95,20 @@ def find_multipliers(scores_SK: Floats, problem: Problem) -> Floats:
         scores_SK: over the temperature; -inf where there is no candidate.
         problem: `Problem.tight`.
     """
+    return solve_dual(scores_SK, problem)[0]
+
+
+def solve_dual(scores_SK: Floats, problem: Problem) -> tuple[Floats, Floats]:
+    """The multipliers of `find_multipliers`, [C], and the covariance of the prices there, [C, C]."""
     if problem.separable:
-        return _roots(scores_SK, problem)
-    return _from_hot(scores_SK, problem)
+        found, variance = _roots(scores_SK, problem)
+        return found, np.diag(variance)
+    found = _from_hot(scores_SK, problem)
+    return found, moments(scores_SK, found, problem).covariance
 
 
-def _roots(scores_SK: Floats, problem: Problem) -> Floats:
-    """Solve ``expected price = 1`` for every constraint at once.
+def _roots(scores_SK: Floats, problem: Problem) -> tuple[Floats, Floats]:
+    """Solve ``expected price = 1`` for every constraint at once -> multipliers and the prices' variances, [C] each.
 
     Newton steps where they get ahead; where the cost is flat or leaps (many layers, low temperatures) a root is
     first enclosed by ever wider steps, then halved in on.
@@ -123,7 +130,7 @@ def _roots(scores_SK: Floats, problem: Problem) -> Floats:
         newton = current + excess / np.maximum(variance, 1e-300)
         ahead = (newton > near) & (newton < far) & (np.abs(excess) < _AHEAD * before)
         current, before = np.where(sought, np.where(ahead, newton, halved), current), np.abs(excess)
-    return current
+    return current, variance
 
 
 def _each_alone(scores_SK: Floats, multiplier_C: Floats, problem: Problem) -> tuple[Floats, Floats]:
@@ -131,15 +138,14 @@ def _each_alone(scores_SK: Floats, multiplier_C: Floats, problem: Problem) -> tu
     if len(problem.leaves):
         now = moments(scores_SK, multiplier_C, problem)
         return now.mean, now.covariance.diagonal()
-    count, price = len(multiplier_C), problem.own_price[:, 0]
+    price = problem.own_price[:, 0]
     tilted = scores_SK - multiplier_C[problem.owner, None] * price
     p = np.exp(tilted - tilted.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     p *= price
     mean = p.sum(1)
     variance = (p * price).sum(1) - mean**2
-    of_constraint = np.eye(count)[problem.owner]
-    return mean @ of_constraint, variance @ of_constraint
+    return mean @ problem.owned, variance @ problem.owned
 
 
 def _from_hot(scores_SK: Floats, problem: Problem) -> Floats:

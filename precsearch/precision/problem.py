@@ -15,7 +15,7 @@ from precsearch.precision.stars import Flags, Floats, Ints, Slot, Stars
 __all__ = ["Flags", "Floats", "Ints", "Problem", "Slot"]
 
 _OF_COSTS = (
-    "leaves", "_hubs", "center", "_each", "_has_hub", "_flat", "owner", "lowest", "dearest", "scale", "price",
+    "leaves", "_hubs", "center", "_each", "_has_hub", "_flat", "owner", "owned", "lowest", "dearest", "scale", "price",
     "_alone", "own_price", "spends", "group", "separable", "_parts",
 )  # fmt: skip
 
@@ -41,6 +41,12 @@ class Problem(Stars):
         """[S] the constraint that the slot's star spends of, where the problem is separable."""
         owner: Ints = self.spends.argmax(0).astype(np.int64)
         return owner
+
+    @cached_property
+    def owned(self) -> Floats:
+        """[S, C] 1 where the constraint is the slot's `owner`."""
+        owned: Floats = np.eye(len(self.limits))[self.owner]
+        return owned
 
     @cached_property
     def start(self) -> Ints:
@@ -78,7 +84,9 @@ class Problem(Stars):
         if not len(limits) or np.array_equal(limits, self.limits):
             return self
         other = replace(self, limits=limits)
-        other.__dict__.update({name: getattr(self, name) for name in _OF_COSTS if name != "owner" or self.separable})
+        other.__dict__.update(
+            {name: getattr(self, name) for name in _OF_COSTS if self.separable or not name.startswith("own")}
+        )
         return other
 
     @cached_property

@@ -5,20 +5,39 @@ Legend: K candidates, R rows with a range each (1, or output channels).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from precsearch.allocation import TargetPrecision
-from precsearch.quantization.fake_quantize import fake_quantize, straight_through
+from precsearch.quantization.fake_quantize import Manner, round_to
 from precsearch.quantization.grids import Grid
 from precsearch.quantization.kernels import Ranges, check_kernels
 from precsearch.quantization.scales import SCALE_RULES
 
 # Training forwards between two looks at the data: ranges drift slowly, looking costs as much as quantizing.
 REFRESH_EVERY = 8
+
+
+# Attributes that change with every step, and hold no parameter, buffer or module: setting one as `nn.Module` does
+# takes ten times as long, which adds up to a tenth of a small network's step.
+_OF_A_STEP = frozenset({"_relaxed", "_ranges", "_chosen", "_age", "_grid", "_manner", "looking", "recipe"})
+
+
+class Drawn(NamedTuple):
+    """A step and a reach with their gradients.
+
+    Attributes:
+        step: [R].
+        reach: [R].
+        numbers: both of a single row, where they are known as numbers.
+    """
+
+    step: Tensor
+    reach: Tensor
+    numbers: tuple[float, float] | None = None
 
 
 class Quantizer(nn.Module):
@@ -62,22 +81,26 @@ class Quantizer(nn.Module):
         # What the tensors say, since a look at one of them would wait for the GPU.
         self._known, self._age = False, 0
         self._relaxed: Tensor | None = None
-        self._ranges: tuple[Tensor, Tensor] | None = None
+        self._ranges: Drawn | None = None
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.register_buffer("selected", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.register_buffer("levels_K", torch.ones(len(self.bits)), persistent=False)
         self.register_buffer("power_KR", torch.full_like(self.reach, torch.nan), persistent=False)
 
-    def choose(
-        self, candidate: int, relaxed: Tensor | None = None, ranges: tuple[Tensor, Tensor] | None = None
-    ) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OF_A_STEP:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def choose(self, candidate: int, relaxed: Tensor | None = None, ranges: Drawn | None = None) -> None:
         """Set the bit-width of the next forwards.
 
         Args:
             candidate: index into `bits`.
             relaxed: probabilities of the candidates, [K], through which the gradient reaches the logits.
-            ranges: instead of them, the candidate's step and reach, [R] each, which carry this gradient already.
+            ranges: instead of them, the candidate's step and reach, which carry this gradient already.
         """
         self._relaxed, self._ranges = relaxed, ranges
         if candidate != self._chosen:
@@ -120,10 +143,21 @@ class Quantizer(nn.Module):
         """Largest code at `bits` bits."""
         return self.grid(bits).levels(bits)
 
-    def quantize(self, x: Tensor, clip_gradient: bool) -> Tensor:
-        """Fake-quantize `x` at the chosen bit-width; the gradient also reaches the relaxed sample."""
-        step, reach = self.ranges()
-        return fake_quantize(x, step, reach, self._grid, clip_gradient, self.kernels)
+    def quantize(self, x: Tensor, made: list[Tensor] | None = None) -> tuple[Tensor, Ranges]:
+        """Fake-quantize `x` at the chosen bit-width; the gradient also reaches the relaxed sample.
+
+        Args:
+            x: rows first.
+            made: where the backward pass may find the result made again; it takes it.
+
+        Returns:
+            The quantized tensor, and what it was rounded with.
+        """
+        drawn = self.ranges()
+        # numbers would be compiled in, and anew for every draw
+        numbers = None if torch.compiler.is_compiling() else drawn.numbers
+        ranges = Ranges(drawn.step.detach(), drawn.reach.detach(), self._grid, numbers)
+        return round_to(x, drawn.step, drawn.reach, ranges, self._manner, made), ranges
 
     @property
     def learns(self) -> bool:
@@ -131,12 +165,8 @@ class Quantizer(nn.Module):
         drawn = self._relaxed is not None or self._ranges is not None
         return drawn and self.enabled and torch.is_grad_enabled()
 
-    def current(self) -> Ranges:
-        """What it rounds with now."""
-        return Ranges(*self.ranges(), self._grid)
-
-    def ranges(self) -> tuple[Tensor, Tensor]:
-        """Step and reach of the chosen candidate, [R] each; through them the gradient reaches the relaxed sample."""
+    def ranges(self) -> Drawn:
+        """Step and reach of the chosen candidate; through them the gradient reaches the relaxed sample."""
         learning = torch.is_grad_enabled()
         if learning and self._ranges is not None:
             return self._ranges
@@ -147,8 +177,8 @@ class Quantizer(nn.Module):
             reach = self.reach[self._chosen].clone()  # the next look changes ranges in place
             step = reach / self.levels(self.chosen_bits)
         if learning and self._relaxed is not None:
-            return relax(step, reach, self._relaxed, self.power_KR.T, self.reach.T)
-        return step, reach
+            return Drawn(*relax(step, reach, self._relaxed, self.power_KR.T, self.reach.T))
+        return Drawn(step, reach)
 
     def __getstate__(self) -> dict[str, Any]:
         # The relaxed sample belongs to the graph of one step, which can be neither copied nor pickled.
@@ -176,6 +206,11 @@ class Quantizer(nn.Module):
     def _choose_grid(self) -> None:
         self.selected.fill_(self._chosen)
         self._grid = self.grid(self.chosen_bits)
+        self._manner = self.manner()
+
+    def manner(self) -> Manner:
+        """How it quantizes at the chosen bit-width."""
+        return Manner(clip_gradient=True, kernels=self.kernels)
 
     @torch.no_grad()
     def _measure(self, x_K: Sequence[Tensor], previous: Tensor | None) -> Tensor:
@@ -200,10 +235,25 @@ def relax(step: Tensor, reach: Tensor, relaxed: Tensor, power: Tensor, reaches: 
         power: squared step of each candidate, [N, K].
         reaches: of each candidate, [N, K].
     """
-    with torch.autocast(relaxed.device.type, enabled=False):
-        soft_step = step * (relaxed * power).sum(1).log() / 2
-        soft_reach = (relaxed * reaches).sum(1)
-    return straight_through(step, soft_step), straight_through(reach, soft_reach)
+    apply: Callable[..., tuple[Tensor, Tensor]] = _Relax.apply
+    return apply(step, reach, relaxed, power, reaches)
+
+
+class _Relax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, step: Tensor, reach: Tensor, relaxed: Tensor, *of_candidates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(step, relaxed, *of_candidates)
+        return step.clone(), reach.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        step, relaxed, power, reaches = ctx.saved_tensors
+        of_step, of_reach = gradients
+        of_power = (of_step / 2 * step / (relaxed * power).sum(1)).unsqueeze(1) * power
+        told = of_power + of_reach.unsqueeze(1) * reaches
+        return None, None, told if relaxed.dim() == told.dim() else told.sum(0), None, None
 
 
 def set_kernels(model: nn.Module, kernels: str) -> None:
@@ -213,23 +263,27 @@ def set_kernels(model: nn.Module, kernels: str) -> None:
         ConfigurationError: when there are none of that name, or they do not work here.
     """
     check_kernels(kernels)
-    for module in model.modules():
-        if isinstance(module, Quantizer):
-            module.kernels = kernels
+    for quantizer in quantizers_in(model):
+        quantizer.kernels = kernels
+        quantizer._manner = quantizer.manner()
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def begin_forward(model: nn.Module) -> bool:
-    """Tell the quantizers of `model` that a forward begins -> whether one of them looks at the data in it."""
+def begin_forward(quantizers: Iterable[Quantizer]) -> bool:
+    """Tell quantizers that a training forward begins -> whether one of them looks at the data in it."""
     looks = False
-    if model.training:
-        for module in model.modules():
-            if isinstance(module, Quantizer):
-                module.tick()
-                looks |= module.looking
+    for quantizer in quantizers:
+        quantizer.tick()
+        looks |= quantizer.looking
     return looks
+
+
+def quantizers_in(model: nn.Module) -> list[Quantizer]:
+    """All of them, searched or not."""
+    return [module for module in model.modules() if isinstance(module, Quantizer)]
 
 
 def on_forward(model: nn.Module, args: object) -> None:
     """`begin_forward` as a forward pre-hook, for models that have no searchable one around them."""
-    begin_forward(model)
+    if model.training:
+        begin_forward(quantizers_in(model))

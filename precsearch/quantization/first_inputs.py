@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import grad
 
+from precsearch.quantization.base import Drawn
+from precsearch.quantization.grids import Grid
 from precsearch.quantization.kernels import Ranges, quantize
 from precsearch.quantization.layouts import as_rows, dense, like, memory_format
 
@@ -41,19 +43,22 @@ def has_shortcut(module: Any) -> bool:
     )
 
 
-def speak_for_input(output: Tensor, weight: Tensor, x: Tensor, ranges: Ranges, kernels: str, module: Any) -> Tensor:
+def speak_for_input(
+    output: Tensor, weight: Tensor, x: Tensor, drawn: Drawn, grid: Grid, kernels: str, module: Any
+) -> Tensor:
     """`output` with its gradients: for the module's weight and bias, and for what its input was quantized with.
 
     Args:
         output: of the module, computed without gradients, [B, ...].
         weight: that it was computed with.
         x: its input before it was quantized.
-        ranges: one row; step and reach carry gradients.
+        drawn: step and reach that it was quantized with, one row, with their gradients.
+        grid: likewise.
         kernels: that it was quantized with.
         module: a convolution that `has_shortcut`.
     """
     apply: Callable[..., Tensor] = _SpeakForInput.apply
-    return apply(output, weight, module.bias, ranges.step, ranges.reach, x, ranges.grid, kernels, module)
+    return apply(output, weight, module.bias, drawn.step, drawn.reach, x, drawn.numbers, grid, kernels, module)
 
 
 class _SpeakForInput(torch.autograd.Function):
@@ -76,9 +81,9 @@ class _SpeakForInput(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, step, reach, x = ctx.saved_tensors
-        grid, kernels, module = ctx.settings
+        numbers, grid, kernels, module = ctx.settings
         x = dense(x)
-        q = like(quantize(as_rows(x, reach), Ranges(step, reach, grid), kernels), x)
+        q = like(quantize(as_rows(x, reach), Ranges(step, reach, grid, numbers), kernels), x)
         inside = (x <= reach) & (x >= (-reach if grid.signed else 0))
         changes = [torch.where(inside, q - x, 0.0), torch.where(inside, 0.0, q)]
         if not ctx.needs_input_grad[1]:
@@ -92,7 +97,7 @@ class _SpeakForInput(torch.autograd.Function):
         of_bias = (
             gradients[0].sum([d for d in range(gradients[0].dim()) if d != 1]) if ctx.needs_input_grad[2] else None
         )
-        return None, of_weight, of_bias, of_step / step, of_reach / reach, *[None] * 4
+        return None, of_weight, of_bias, of_step / step, of_reach / reach, *[None] * 5
 
 
 def _of_weight(inputs: list[Tensor], weight: Tensor, gradient: Tensor, module: Any) -> list[Tensor]:

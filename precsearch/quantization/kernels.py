@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,20 +26,31 @@ from precsearch.quantization.grids import Grid
 _WORTH_A_CALL = 2**14
 # Tensors this large belong to networks whose trainings outlast loading or making the compiled code.
 _WORTH_COMPILING = 2**19
+_INFINITE = np.float32(np.inf)
+_SMALLEST = float(np.nextafter(np.float32(0), np.float32(1)))
 
 
-class Ranges(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Ranges:
     """Where the levels are.
 
     Attributes:
-        step: distance of neighbouring levels, positive, [R].
-        reach: largest level, positive, [R].
+        step: distance of neighbouring levels, positive, [R]; without gradient.
+        reach: largest level, positive, [R]; without gradient.
         grid: codes are signed or not, on or between whole numbers.
+        numbers: step and reach of a single row, where they are known as numbers.
     """
 
     step: Tensor
     reach: Tensor
     grid: Grid
+    numbers: tuple[float, float] | None = None
+
+    def plain(self) -> tuple[float, float]:
+        """Step and reach of a single row as numbers; waits for a device, once."""
+        if self.numbers is None:
+            self.numbers = float(self.step), float(self.reach)
+        return self.numbers
 
 
 class Pulled(NamedTuple):
@@ -62,7 +74,7 @@ def quantize(x_RM: Tensor, ranges: Ranges, kernels: str) -> Tensor:
     if _compiles(x_RM, kernels):
         made: Tensor = _compiled(_quantize)(x_RM.detach(), *_columns(ranges))
         return made
-    step, reach, grid = float(ranges.step), float(ranges.reach), ranges.grid
+    (step, reach), grid = ranges.plain(), ranges.grid
     code = x_RM / step
     if grid.offset:
         code.sub_(grid.offset).round_().add_(grid.offset)
@@ -102,11 +114,10 @@ def pull_inside(gradient_RM: Tensor, x_RM: Tensor, ranges: Ranges) -> Tensor:
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
         _, reach, low, _ = _columns(ranges)
         return torch.where((x_RM >= low) & (x_RM <= reach), gradient_RM, 0.0)
-    top = np.float32(float(ranges.reach))
-    bottom, beyond = np.float32(-top if ranges.grid.signed else 0.0), np.float32(np.inf)
+    top = ranges.plain()[1]
     # One pass; it leaves out the bounds themselves, which are inside.
-    ends = float(np.nextafter(bottom, -beyond)), float(np.nextafter(top, beyond))
-    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient_RM, x_RM, *ends)
+    lowest = -_beyond(top) if ranges.grid.signed else -_SMALLEST
+    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient_RM, x_RM, lowest, _beyond(top))
     return inside
 
 
@@ -129,6 +140,11 @@ def check_kernels(kernels: str) -> str:
 KERNELS = ("auto", "eager", "compiled")
 
 
+def _beyond(number: float) -> float:
+    """The next larger number of single precision."""
+    return float(np.nextafter(np.float32(number), _INFINITE))
+
+
 def _plain_numbers(x: Tensor, ranges: Ranges) -> bool:
     """Whether single numbers can be read without waiting for a device, and mean what their tensors would."""
     return ranges.reach.numel() == 1 and x.device.type == "cpu" and x.dtype == ranges.reach.dtype == torch.float32
@@ -142,7 +158,7 @@ def _compiles(x: Tensor, kernels: str) -> bool:
 
 def _columns(ranges: Ranges) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Step, reach, lowest level and offset as tensors that broadcast against [R, M]: one code for every grid."""
-    step, reach = ranges.step.detach().unsqueeze(1), ranges.reach.detach().unsqueeze(1)
+    step, reach = ranges.step.unsqueeze(1), ranges.reach.unsqueeze(1)
     low = -reach if ranges.grid.signed else torch.zeros_like(reach)
     return step, reach, low, torch.full_like(step, ranges.grid.offset)
 

@@ -36,11 +36,11 @@ def like(rows: Tensor, x: Tensor) -> Tensor:
     return rows.as_strided(x.shape, x.stride())
 
 
-def in_layout(gradient: Tensor, x: Tensor) -> Tensor:
-    """`gradient` with the strides of `x`, which is dense."""
-    if gradient.stride() == x.stride() or torch.compiler.is_compiling():
+def in_strides(gradient: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """`gradient` with these strides, which leave no gaps."""
+    if gradient.stride() == strides or torch.compiler.is_compiling():
         return gradient
-    return torch.empty_like(x, dtype=gradient.dtype).copy_(gradient)
+    return gradient.new_empty_strided(gradient.shape, strides).copy_(gradient)
 
 
 def memory_format(x: Tensor) -> torch.memory_format:

@@ -12,9 +12,8 @@ from torch import Tensor
 from precsearch.allocation import TargetPrecision
 from precsearch.errors import ModelError
 from precsearch.quantization.base import Quantizer
-from precsearch.quantization.fake_quantize import fake_quantize
+from precsearch.quantization.fake_quantize import Manner
 from precsearch.quantization.grids import Grid, activation_grid, weight_grid
-from precsearch.quantization.kernels import Ranges
 from precsearch.quantization.layouts import dense
 from precsearch.quantization.rounded_again import Recipe, rounds_again
 from precsearch.quantization.rows import from_rows, to_rows
@@ -70,8 +69,8 @@ class WeightQuantizer(Quantizer):
             self.refresh(weight)
         if not self.enabled:
             return weight
-        squashed = squash(weight) if self._squashes else weight
-        return from_rows(self.quantize(to_rows(squashed, self.groups), clip_gradient=False), self.groups)
+        quantized, _ = self.quantize(to_rows(weight, self.groups))
+        return from_rows(quantized, self.groups)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
@@ -84,9 +83,10 @@ class WeightQuantizer(Quantizer):
         self.reach.copy_(self._measure(values, self.reach if self._known else None))
         self._derive()
 
-    def _choose_grid(self) -> None:
-        super()._choose_grid()
-        self._squashes = self.quantizer == "dorefa" and self.chosen_bits > 1
+    def manner(self) -> Manner:
+        """How it quantizes at the chosen bit-width."""
+        squashes = self.quantizer == "dorefa" and self.chosen_bits > 1
+        return Manner(clip_gradient=False, squashes=squashes, kernels=self.kernels)
 
 
 class ActivationQuantizer(Quantizer):
@@ -137,12 +137,10 @@ class ActivationQuantizer(Quantizer):
                 "run a batch in training mode first, or call `precsearch.calibrate(model, batch)`"
             )
         if not rounds_again():
-            return self.quantize(x, clip_gradient=True)
+            return self.quantize(x)[0]
         made: list[Tensor] = []
         x = dense(x)
-        step, reach = self.ranges()
-        quantized = fake_quantize(x, step, reach, self._grid, True, self.kernels, made)
-        ranges = Ranges(step.detach(), reach.detach(), self._grid)
+        quantized, ranges = self.quantize(x, made)
         self.recipe = Recipe(x.detach(), ranges, self.kernels, quantized.data_ptr(), x._version, made)
         return quantized
 
