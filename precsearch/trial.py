@@ -23,6 +23,7 @@ from precsearch.quantization.base import set_kernels
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.training.building import build_network, make_searchable
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from precsearch.training.computing import computing
 from precsearch.training.continuing import check_continues, trained_with, under_limit
 from precsearch.training.fronts import leave_front
 from precsearch.training.provenance import origin
@@ -96,6 +97,7 @@ class _Training:
         self.session = session
         self.data = load_data(experiment.data)
         self.experiment = experiment
+        self.computing = computing(experiment.executor)
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
@@ -105,7 +107,9 @@ class _Training:
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
             held_out = self._batches(rest)
         self.batches = self._batches(train)
-        self.stage: SearchStage | FinetuneStage = SearchStage(searchable, self.inner, self.batches, held_out)
+        self.stage: SearchStage | FinetuneStage = SearchStage(
+            searchable, self.inner, self.batches, held_out, self.computing
+        )
 
     def _batches(self, split: Any) -> Batches:
         return training_batches(split, self.experiment.data, self.order)
@@ -138,7 +142,7 @@ class _Training:
         leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
         model = stage.searchable.freeze()
         recalibrate(model, self.batches)
-        self.stage = FinetuneStage(model, self.inner, self.batches)
+        self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
 
     def _report(self, phase: str, epoch: int, step: int, steps: int, loss: float) -> None:
         measured = measure(self.stage.model, self.data.validation)
@@ -195,7 +199,7 @@ class _Training:
             model, _ = build_network(self.experiment, self.data)
             apply_allocation(model, self.allocation)
             set_kernels(model, self.experiment.executor.kernels)
-            self.stage = FinetuneStage(model, self.inner, self.batches)
+            self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
         self.stage.load_state_dict(state["stage"])
         self.history = [Progress.model_validate(progress) for progress in state["history"]]
         self._write_steps()

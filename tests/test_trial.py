@@ -20,6 +20,7 @@ from precsearch.evaluation.accuracy import measure
 from precsearch.models import build_model
 from precsearch.plans import TrialPlan
 from precsearch.results import Progress
+from precsearch.training import computing
 from precsearch.training.stages import Stage
 from precsearch.trial import inspect_trial, run_trial
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere")
 SAMPLERS = ("perturb-and-map", "multinomial", "gumbel-softmax", "uniform", "random", "fixed")
 NOISY = "model={name: mlp, hidden: [12], batch_norm: true, dropout: 0.2}"
 SHORT = "inner.epochs={warmup: 0, search: 1, finetune: 1}"
+HALF = "executor.autocast=bfloat16"
 UNBOUND = {"average_bits": 16.0, "layer_bits": 16.0, "model_size": 1e9, "bitops": 1e12}
 BOTH: tuple[Target, ...] = ("weight", "activation")
 
@@ -216,6 +218,32 @@ def test_inspecting_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (budget.cheapest, budget.dearest) == (dict.fromkeys(BOTH, 2.0), dict.fromkeys(BOTH, 8.0))
     assert not budget.loose
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_learns_nearly_the_same(tmp_path: Path) -> None:
+    plain, half = (train(tmp_path / str(n), SHORT, *extra) for n, extra in enumerate([(), (HALF,)]))
+    assert plain.metrics["train_loss"] != half.metrics["train_loss"]
+    assert half.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.1)
+    weights = load_file(tmp_path / "1" / "weights.safetensors")
+    assert all(tensor.dtype != torch.bfloat16 for tensor in weights.values())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler has warnings of its own
+@pytest.mark.parametrize("extra", [(), (HALF,)])
+def test_compiled_whole_it_learns_the_same(tmp_path: Path, extra: tuple[str, ...]) -> None:
+    plain, compiled = (
+        train(tmp_path / str(n), SHORT, *extra, *whole) for n, whole in enumerate([(), ("executor.compile=true",)])
+    )
+    assert compiled.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.05)
+    assert compiled.allocation.cost == plain.allocation.cost
+
+
+def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computing, "compiler_problem", lambda: "InvalidCxxCompiler: No working C++ compiler found")
+    message = r"`executor.compile: true` needs torch.compile with a C\+\+ compiler, but it failed here: InvalidCxx"
+    with pytest.raises(ConfigurationError, match=message):
+        train(tmp_path, SHORT, "executor.compile=true")
 
 
 def test_a_trial_leaves_the_process_as_it_was(tmp_path: Path) -> None:

@@ -174,6 +174,11 @@ class ExecutorSettings(Settings):
             `torch.compile` makes with a C++ compiler; ``auto``, compiled for large tensors where that works.
         memory_format: of the weights of convolutions: ``contiguous``, ``channels_last`` (faster on processors), or
             ``auto``, channels last where enough layers are convolutions and the model runs so.
+        compile: compile the whole forward of a training step with `torch.compile`, which takes minutes for a deep
+            network and pays for large ones that train long; a compiled trial that is resumed equals an
+            uninterrupted one only up to rounding.
+        autocast: precision that a training step's forward is computed in where `torch.autocast` allows it:
+            ``bfloat16``, for accelerators; single precision throughout where None.
     """
 
     name: Literal["inprocess", "ray"] = "inprocess"
@@ -185,6 +190,8 @@ class ExecutorSettings(Settings):
     threads: int | None = Field(default=None, ge=1)
     kernels: Literal["auto", "eager", "compiled"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    compile: bool = False
+    autocast: Literal["bfloat16"] | None = None
 
     @field_validator("address", mode="before")
     @classmethod

@@ -188,6 +188,11 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def compiler_problem() -> str | None:
+    """What keeps this machine from compiling, in words; None where it does."""
+    return _problem()
+
+
 @functools.cache
 def _problem(tell: bool = False) -> str | None:
     """What keeps this machine from compiling; None where it does."""

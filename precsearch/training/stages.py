@@ -18,6 +18,7 @@ from precsearch.data.batches import Batches
 from precsearch.errors import DivergedError
 from precsearch.experiment import InnerSettings, OptimizerSettings
 from precsearch.searchable import SearchableModel
+from precsearch.training.computing import Computing, plainly
 from precsearch.training.schedules import temperature_at
 
 _FINETUNE_SHARE = 1 / 3
@@ -45,6 +46,7 @@ class Stage:
         settings: optimizer settings.
         lr: learning rate at the start.
         steps: optimizer steps of the whole stage.
+        computing: how the model's forward is computed.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Stage:
         settings: OptimizerSettings,
         lr: float,
         steps: int,
+        computing: Computing,
     ) -> None:
         self.model = model
+        self.forward = computing(model)
         self.optimizer = OPTIMIZERS[settings.name](weights, settings, lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=max(1, steps))
 
@@ -99,19 +103,20 @@ class SearchStage(Stage):
         settings: of the inner search.
         batches: an epoch of the weights' images.
         held_out: batches for the logits alone, or None to learn both from the same.
+        computing: how the model's forward is computed.
     """
 
     def __init__(
-        self, searchable: SearchableModel, settings: InnerSettings, batches: Batches, held_out: Batches | None
+        self,
+        searchable: SearchableModel,
+        settings: InnerSettings,
+        batches: Batches,
+        held_out: Batches | None,
+        computing: Computing = plainly,
     ) -> None:
-        epochs = settings.epochs
-        super().__init__(
-            searchable,
-            list(searchable.model.parameters()),
-            settings.optimizer,
-            settings.optimizer.lr,
-            (epochs.warmup + epochs.search) * len(batches),
-        )
+        optimizer, epochs = settings.optimizer, settings.epochs
+        steps = (epochs.warmup + epochs.search) * len(batches)
+        super().__init__(searchable, list(searchable.model.parameters()), optimizer, optimizer.lr, steps, computing)
         self.searchable = searchable
         self.settings = settings
         self.batches = batches
@@ -138,7 +143,7 @@ class SearchStage(Stage):
 
     def _weight_step(self, inputs: Tensor, targets: Tensor) -> float:
         self.zero_grad()
-        return self.step(nn.functional.cross_entropy(self.searchable(inputs), targets))
+        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
 
     def _search_step(self, inputs: Tensor, targets: Tensor, held_out: Iterator[tuple[Tensor, Tensor]] | None) -> float:
         progress = self.searched / self.search_steps
@@ -162,7 +167,7 @@ class SearchStage(Stage):
         regularization = self.settings.regularization
         # It grows from nothing: entropy would settle the first random preferences before the data has spoken.
         strength = regularization.strength * self.searched / self.search_steps
-        loss = nn.functional.cross_entropy(self.searchable(inputs), targets)
+        loss = nn.functional.cross_entropy(self.forward(inputs), targets)
         loss = loss + self.searchable.sampler.penalty()
         return loss + strength * REGULARIZERS[regularization.kind](self.searchable)
 
@@ -193,12 +198,16 @@ class FinetuneStage(Stage):
         model: frozen.
         settings: of the inner search.
         batches: an epoch of images.
+        computing: how the model's forward is computed.
     """
 
-    def __init__(self, model: nn.Module, settings: InnerSettings, batches: Batches) -> None:
+    def __init__(
+        self, model: nn.Module, settings: InnerSettings, batches: Batches, computing: Computing = plainly
+    ) -> None:
         optimizer = settings.optimizer
         lr = optimizer.finetune_lr if optimizer.finetune_lr is not None else optimizer.lr * _FINETUNE_SHARE
-        super().__init__(model, list(model.parameters()), optimizer, lr, settings.epochs.finetune * len(batches))
+        steps = settings.epochs.finetune * len(batches)
+        super().__init__(model, list(model.parameters()), optimizer, lr, steps, computing)
         self.batches = batches
 
     def finetune(self) -> float:
@@ -208,7 +217,7 @@ class FinetuneStage(Stage):
 
     def _one(self, inputs: Tensor, targets: Tensor) -> float:
         self.zero_grad()
-        return self.step(nn.functional.cross_entropy(self.model(inputs), targets))
+        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
 
 
 def check_finite(name: str, value: float) -> float:
