@@ -30,7 +30,8 @@ from precsearch.precision.distribution import entropy
 from precsearch.precision.limits import Limit
 from precsearch.precision.planning import make_plan
 from precsearch.precision.samplers import check_sampler, make_sampler
-from precsearch.quantization.base import Quantizer, begin_forward, on_forward, quantizers_in
+from precsearch.quantization.base import Quantizer
+from precsearch.quantization.whole_model import begin_forward, on_forward, quantizers_in
 
 __all__ = ["SearchableModel", "apply_allocation", "calibrate"]
 

@@ -19,7 +19,7 @@ from precsearch.experiment import Experiment
 from precsearch.files import write_text
 from precsearch.models import weights_used
 from precsearch.plans import TrialPlan
-from precsearch.quantization.base import set_kernels
+from precsearch.quantization.whole_model import set_kernels
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.training.building import build_network, make_searchable
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import precsearch
-from precsearch.quantization.fake_quantize import fake_quantize, straight_through
+from precsearch.quantization.fake_quantize import fake_quantize
 from precsearch.quantization.grids import EVEN, SYMMETRIC, UNSIGNED, activation_grid, weight_grid
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import l2_reach
@@ -168,13 +168,6 @@ class TestGradients:
         x = torch.tensor([-0.1, 0.1], requires_grad=True)
         quantized(x, 1.0, UNSIGNED, 3).sum().backward()
         assert x.grad.tolist() == [0, 1]
-
-    def test_straight_through(self):
-        soft = torch.tensor([0.25, 3.0], requires_grad=True)
-        result = straight_through(torch.tensor([1.0, -7.0]), soft * 2)
-        assert result.tolist() == [1, -7]
-        result.sum().backward()
-        assert soft.grad.tolist() == [2, 2]
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
     def test_the_dtype_of_x_is_kept(self, dtype):

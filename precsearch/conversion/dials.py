@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from precsearch.conversion.describe import quantizers_of
 from precsearch.layers import weights_of
 from precsearch.precision.problem import Ints, Problem
-from precsearch.quantization.base import Drawn, Quantizer, relax
+from precsearch.quantization.base import Drawn, Quantizer
+from precsearch.quantization.relaxed_ranges import relax
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from precsearch.conversion.hooks import (
 from precsearch.conversion.plan import QUANTIZERS, Conversion, check_identity
 from precsearch.errors import AllocationError, ModelError
 from precsearch.layers import Weight, fingerprint, layer_type, weights_of
-from precsearch.quantization.base import Quantizer, on_forward, set_kernels
+from precsearch.quantization.base import Quantizer
 from precsearch.quantization.gradients import GradientQuantizer
 from precsearch.quantization.kernels import check_kernels
 from precsearch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from precsearch.quantization.scales import SCALE_RULES
+from precsearch.quantization.whole_model import on_forward, set_kernels
 
 Made = dict[Target, list[Quantizer]]
 

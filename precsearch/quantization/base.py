@@ -5,7 +5,7 @@ Legend: K candidates, R rows with a range each (1, or output channels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from precsearch.allocation import TargetPrecision
 from precsearch.quantization.fake_quantize import Manner, round_to
 from precsearch.quantization.grids import Grid
-from precsearch.quantization.kernels import Ranges, check_kernels
+from precsearch.quantization.kernels import Ranges
+from precsearch.quantization.relaxed_ranges import relax
 from precsearch.quantization.scales import SCALE_RULES
 
 # Training forwards between two looks at the data: ranges drift slowly, looking costs as much as quantizing.
@@ -218,72 +219,3 @@ class Quantizer(nn.Module):
         if x_K[0].dtype != self.reach.dtype:
             x_K = [x.to(self.reach.dtype) for x in x_K]
         return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
-
-
-def relax(step: Tensor, reach: Tensor, relaxed: Tensor, power: Tensor, reaches: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps and reaches with the drawn values and the relaxed sample's gradients.
-
-    The noise power of a candidate goes with its squared step, so a relative change of the drawn step is
-    half a relative change of the expected noise power: ``d step / step = d log E[step^2] / 2``. Dividing
-    by the expected power, not the drawn one, keeps draws of many bits from shouting: their tiny error
-    would be scaled up to speak of two bits.
-
-    Args:
-        step: of the drawn candidate, [N].
-        reach: of the drawn candidate, [N].
-        relaxed: probabilities of the candidates, [N, K] or [K].
-        power: squared step of each candidate, [N, K].
-        reaches: of each candidate, [N, K].
-    """
-    apply: Callable[..., tuple[Tensor, Tensor]] = _Relax.apply
-    return apply(step, reach, relaxed, power, reaches)
-
-
-class _Relax(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, step: Tensor, reach: Tensor, relaxed: Tensor, *of_candidates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(step, relaxed, *of_candidates)
-        return step.clone(), reach.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        step, relaxed, power, reaches = ctx.saved_tensors
-        of_step, of_reach = gradients
-        of_power = (of_step / 2 * step / (relaxed * power).sum(1)).unsqueeze(1) * power
-        told = of_power + of_reach.unsqueeze(1) * reaches
-        return None, None, told if relaxed.dim() == told.dim() else told.sum(0), None, None
-
-
-def set_kernels(model: nn.Module, kernels: str) -> None:
-    """Let every quantizer of `model` compute with these kernels.
-
-    Raises:
-        ConfigurationError: when there are none of that name, or they do not work here.
-    """
-    check_kernels(kernels)
-    for quantizer in quantizers_in(model):
-        quantizer.kernels = kernels
-        quantizer._manner = quantizer.manner()
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def begin_forward(quantizers: Iterable[Quantizer]) -> bool:
-    """Tell quantizers that a training forward begins -> whether one of them looks at the data in it."""
-    looks = False
-    for quantizer in quantizers:
-        quantizer.tick()
-        looks |= quantizer.looking
-    return looks
-
-
-def quantizers_in(model: nn.Module) -> list[Quantizer]:
-    """All of them, searched or not."""
-    return [module for module in model.modules() if isinstance(module, Quantizer)]
-
-
-def on_forward(model: nn.Module, args: object) -> None:
-    """`begin_forward` as a forward pre-hook, for models that have no searchable one around them."""
-    if model.training:
-        begin_forward(quantizers_in(model))

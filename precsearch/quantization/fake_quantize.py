@@ -119,19 +119,3 @@ class _FakeQuantize(torch.autograd.Function):
         if manner.squashes:
             passed = torch.ops.aten.tanh_backward(passed, x_RM)
         return gradient if passed is rows else like(passed, gradient), of_step, of_reach, None, None, None
-
-
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
-        return hard.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        return None, gradients[0]
-
-
-def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """`hard` exactly in the forward pass, `soft`'s gradient in the backward pass; both of one shape."""
-    apply: Callable[..., Tensor] = _StraightThrough.apply
-    return apply(hard, soft)

@@ -19,16 +19,10 @@ from precsearch.errors import DivergedError
 from precsearch.experiment import InnerSettings, OptimizerSettings
 from precsearch.searchable import SearchableModel
 from precsearch.training.computing import Computing, plainly
+from precsearch.training.optimizers import OPTIMIZERS, load_optimizer
 from precsearch.training.schedules import temperature_at
 
 _FINETUNE_SHARE = 1 / 3
-
-OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings, float], torch.optim.Optimizer]] = {
-    "adam": lambda params, s, lr: torch.optim.Adam(params, lr=lr, weight_decay=s.weight_decay),
-    "sgd": lambda params, s, lr: torch.optim.SGD(
-        params, lr=lr, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=s.momentum > 0
-    ),
-}
 
 REGULARIZERS: dict[str, Callable[[SearchableModel], Tensor]] = {
     "none": lambda searchable: torch.zeros(()),
@@ -90,7 +84,7 @@ class Stage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`, with the optimizer settings of this stage."""
         self.model.load_state_dict(state["model"])
-        _load_optimizer(self.optimizer, state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         now = {"base_lrs": self.schedule.base_lrs, "_last_lr": [group["lr"] for group in self.optimizer.param_groups]}
         self.schedule.load_state_dict(state["schedule"] | now)
 
@@ -187,7 +181,7 @@ class SearchStage(Stage):
         """Continue from `state_dict`."""
         super().load_state_dict(state)
         if self.logits_optimizer is not None:
-            _load_optimizer(self.logits_optimizer, state["logits_optimizer"])
+            load_optimizer(self.logits_optimizer, state["logits_optimizer"])
         self.searched = state["searched"]
 
 
@@ -229,15 +223,6 @@ def check_finite(name: str, value: float) -> float:
     if not math.isfinite(value):
         raise DivergedError(f"{name} became {value}; lower inner.optimizer.lr or inner.logits.lr")
     return value
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load moments and the place in the schedule; the settings stay, as the experiment may have been changed."""
-    groups = optimizer.state_dict()["param_groups"]
-    for own, saved in zip(groups, state["param_groups"], strict=True):
-        if "initial_lr" in own:  # the share of it that the schedule has come down to; exact where nothing changed
-            own["lr"] = saved["lr"] * (own["initial_lr"] / saved["initial_lr"])
-    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _forever(batches: Batches) -> Generator[tuple[Tensor, Tensor], None, None]:
