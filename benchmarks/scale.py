@@ -1,10 +1,11 @@
 """How drawing and solving grow with layers and candidates, beside the step they belong to.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.scale           # two minutes
+    OMP_NUM_THREADS=1 python -m benchmarks.scale           # three minutes
     OMP_NUM_THREADS=1 python -m benchmarks.scale --report  # and renews the page's tables
 
-Chains of small linear layers are the worst case: nothing but overhead. A step draws once; it solves only where a
-model is evaluated or ends. CPU time, one thread, medians.
+Residual networks are what a draw is beside real layers; chains of small linear layers are the worst case: nothing but
+overhead. A step draws once, which finds an allocation that keeps the budget; it solves, exactly, only where a model is
+evaluated or ends. CPU time, one thread, medians.
 
 Legend: S slots, K candidates, C constraints.
 """
@@ -26,12 +27,15 @@ from torch import nn
 import precsearch
 from benchmarks.steps import tables
 from benchmarks.steps.contestants import CANDIDATES
+from benchmarks.steps.networks import CLASSES
 from benchmarks.steps.training import training
+from precsearch.models.resnet20 import ResNet
 from precsearch.precision.exact import best_choice, solve_exactly
 from precsearch.precision.problem import Floats, Problem, Slot
 from precsearch.precision.solver import maximize
 
 LAYERS = (10, 50, 200, 500)
+DEPTHS = (20, 200)
 SLOTS = (10, 100, 300, 1000)
 WIDTH, BATCH = 32, 32
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -104,6 +108,36 @@ def chains() -> str:
     )
 
 
+def resnets() -> str:
+    """The table of residual networks: what drawing is beside real layers."""
+    lines = [
+        "| batch 128 | candidates | slots | draw, ms | solve, ms | search step, ms | draw / step | with solve |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for depth in DEPTHS:
+        for count in CANDIDATES:
+            torch.manual_seed(0)
+            model = ResNet(3, CLASSES, (16, 32, 64), depth // 6).to(memory_format=torch.channels_last)
+            inputs = torch.rand(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+            budget = precsearch.Budget("average_bits", 4.5)
+            searchable = precsearch.SearchableModel(model, budget, inputs[:2], bits=CANDIDATES[count]).train()
+            sampler = searchable.sampler
+            with torch.no_grad():
+                sampler.logits.normal_()
+            draw, solve = median(partial(sampler.draw, 1.0), 9), median(sampler.solve, 5)
+            optimizer = torch.optim.SGD(searchable.parameter_groups(lr=1e-4))
+            step = training(searchable, optimizer, inputs, torch.randint(0, CLASSES, (128,)))
+            step()  # the first looks at the data
+            took = median(step, 3)
+            cells = f"{1000 * draw:.2f} | {1000 * solve:.2f} | {1000 * took:.0f} | {draw / took:.2%}"
+            lines.append(
+                f"| ResNet-{depth} | {count} | {len(searchable.plan.problem.slots)} | {cells} "
+                f"| {(draw + solve) / took:.2%} |"
+            )
+            print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
 def problem(slots: int, count: int, kind: str) -> tuple[Problem, Floats]:
     """A synthetic problem with scores: layers of 10^2 to 10^6 weights, returns that diminish with bits.
 
@@ -161,7 +195,7 @@ def main() -> None:
     torch.set_flush_denormal(True)  # gradients that vanish along a chain would be slow to multiply
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = f"{chains()}\n\n{solvers()}"
+        text = f"{resnets()}\n\n{chains()}\n\n{solvers()}"
     if asked.report:
         tables.renew(PAGE, "scale", text)
 

@@ -125,7 +125,7 @@ class SearchableModel(nn.Module):
         self._diagnosis = Diagnosis(self.plan.problem, list(self.sampler.parameters()))
         for message in self.conversion.untold():
             warnings.warn(message, StaysFloatWarning, stacklevel=2)
-        for message in self.plan.untold():
+        for message in self.plan.untold() if allocation is None else ():  # one that is given needs no budget to bind
             warnings.warn(message, PrecsearchWarning, stacklevel=2)
 
     @property

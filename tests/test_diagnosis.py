@@ -89,3 +89,5 @@ class TestTold:
             convert(mlp(), Budget("layer_bits", 9.0))
         with pytest.warns(PrecsearchWarning, match="the budget size"):
             convert(mlp(), [Budget("layer_bits", 4.0), Budget("model_size", 1e6, name="size")])
+        with warnings.catch_warnings(action="error"):  # an allocation that is given draws nothing
+            convert(mlp(), Budget("layer_bits", 9.0), sampler="fixed", allocation=[4, 4, 4])

@@ -193,7 +193,10 @@ class TestTilt:
                 if problem.binding.any() and len({tuple(settled(at) > 0) for at in [*ends, logits]}) > 1:
                     continue
                 expected = (value(ends[0]) - value(ends[1])) / (2 * h)
-            assert logits.grad[index].item() == pytest.approx(expected.item(), rel=2e-3, abs=2e-5)
+                wide = (value(logits + 4 * shift) - value(logits - 4 * shift)) / (8 * h)
+            # Multipliers of nearly settled distributions are found to 1e-9 or so, which h makes much of.
+            unsure = abs((wide - expected).item())
+            assert logits.grad[index].item() == pytest.approx(expected.item(), rel=2e-3, abs=2e-5 + 4 * unsure)
 
     def test_a_slack_limit_does_not_tilt(self):
         problem = equal_layers(3, [2, 4, 8], 8.0)
