@@ -14,7 +14,7 @@ from precsearch.errors import ModelError
 from precsearch.quantization.base import Quantizer
 from precsearch.quantization.fake_quantize import Manner
 from precsearch.quantization.grids import Grid, activation_grid, weight_grid
-from precsearch.quantization.layouts import dense
+from precsearch.quantization.layouts import as_rows, dense
 from precsearch.quantization.rounded_again import Recipe, rounds_again
 from precsearch.quantization.rows import from_rows, to_rows
 from precsearch.quantization.squash import squash
@@ -161,7 +161,7 @@ class ActivationQuantizer(Quantizer):
             self.negative.fill_(True)
             self.reach.fill_(math.nan)
             self._derive()
-        rows = x.detach().reshape(1, -1)
+        rows = as_rows(dense(x.detach()), self.reach[0])  # as it lies in memory: a copy would be dear
         if not self._known:
             self.reach.copy_(self._measure([rows] * len(self.bits), None))
         else:

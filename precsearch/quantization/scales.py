@@ -133,9 +133,11 @@ def _follow(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float
         alike = next((j for j in fine if j < k and x_K[j] is x_K[k]), None)
         reach[k] = _largest(x_K[k]) if alike is None else reach[alike]
     if coarse:
-        distinct = {id(x_K[k]): _thin(x_K[k], _SAMPLE_AGAIN) for k in coarse}
-        thinned = [distinct[id(x_K[k])] for k in coarse]
-        sample = thinned[0].unsqueeze(0) if len(distinct) == 1 else torch.stack(thinned)
+        # One tensor, mostly, or two: of all candidates but one bit.
+        distinct = {id(x): x for x in (x_K[k] for k in coarse)}
+        thinned = {place: _thin(x, _SAMPLE_AGAIN) for place, x in distinct.items()}
+        samples = [thinned[id(x_K[k])] for k in coarse]
+        sample = samples[0].unsqueeze(0) if len(distinct) == 1 else torch.stack(samples)
         codes = _Codes.of([grids[k] for k in coarse], [levels[k] for k in coarse], sample)
         near = torch.stack([previous[coarse] * factor for factor in _NEARBY])
         reach[coarse] = codes.settled(sample, codes.best(sample, near))
