@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -20,13 +19,13 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from precsearch.data import DataSet, load_data, training_batches
+from benchmarks.trainings import Row, read_rows, search, write_below, write_rows
+from precsearch.data import Batches, DataSet, load_data
 from precsearch.evaluation.accuracy import measure
 from precsearch.experiment import Experiment, load_experiment
 from precsearch.searchable import SearchableModel
-from precsearch.training.building import make_searchable
 from precsearch.training.recalibration import recalibrate
-from precsearch.training.stages import FinetuneStage, SearchStage
+from precsearch.training.stages import FinetuneStage
 
 HERE = Path(__file__).parent
 SPACE = HERE / "digits_four_layers.yaml"
@@ -40,8 +39,6 @@ CHOSEN_ON = (10, 11, 12)
 SHOWN = (20, 21, 22, 23)
 COLUMNS = ("form", "seed", "limit", "bits", "without loss", "without %", "with loss", "with %", "search s", "tune s")
 
-Row = dict[str, str]
-
 
 def experiment(form: str, limit: float) -> Experiment:
     """The digits problem: over the range with this form, or ``dedicated`` to one limit."""
@@ -54,25 +51,16 @@ def rows(form: str, seed: int) -> Iterator[Row]:
     """Train one search, or one for each limit where `form` is ``dedicated``, and finish each limit."""
     for limits in [[limit] for limit in LIMITS] if form == "dedicated" else [LIMITS]:
         document = experiment(form, limits[0])
-        torch.manual_seed(seed)
         data = load_data(document.data)
-        order = torch.Generator().manual_seed(seed)
-        batches = training_batches(data.train, document.data, order)
-        began = time.process_time()
-        searchable = make_searchable(document, data, seed)
-        stage = SearchStage(searchable, document.inner, batches, None)
-        for _ in range(document.inner.epochs.warmup):
-            stage.warm_up()
-        for _ in range(document.inner.epochs.search):
-            stage.search()
-        spent = time.process_time() - began
+        found = search(document, data, seed)
         for limit in limits:
-            row = _finish(copy.deepcopy(searchable), None if form == "dedicated" else limit, document, data, batches)
-            yield {"form": form, "seed": str(seed), "limit": f"{limit:g}", "search s": f"{spent:.1f}"} | row
+            asked = None if form == "dedicated" else limit
+            row = _finish(copy.deepcopy(found.searchable), asked, document, data, found.batches)
+            yield {"form": form, "seed": str(seed), "limit": f"{limit:g}", "search s": f"{found.seconds:.1f}"} | row
 
 
 def _finish(
-    searchable: SearchableModel, limit: float | None, document: Experiment, data: DataSet, batches: object
+    searchable: SearchableModel, limit: float | None, document: Experiment, data: DataSet, batches: Batches
 ) -> Row:
     began = time.process_time()
     if limit is not None:
@@ -96,29 +84,17 @@ def _finish(
     }
 
 
-def stored() -> list[Row]:
-    """Rows of the table, none where there is none."""
-    if not TABLE.is_file():
-        return []
-    with TABLE.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def train(seeds: Sequence[int]) -> None:
     """Train what the table lacks."""
-    done = {(row["form"], row["seed"]) for row in stored()}
+    done = {(row["form"], row["seed"]) for row in read_rows(TABLE)}
     jobs = [(form, seed) for seed in seeds for form in (*FORMS, "dedicated") if (form, str(seed)) not in done]
     for form, seed in track(jobs, "training"):
-        table = [*stored(), *rows(form, seed)]
-        with TABLE.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
+        write_rows(TABLE, COLUMNS, [*read_rows(TABLE), *rows(form, seed)])
 
 
 def summary(seeds: Sequence[int]) -> str:
     """The tables of the page: loss and accuracy by limit, and allocations of each form."""
-    table = [row for row in stored() if int(row["seed"]) in seeds]
+    table = [row for row in read_rows(TABLE) if int(row["seed"]) in seeds]
     head = "| | " + " | ".join(f"{limit:g}" for limit in LIMITS) + " |\n" + "| --- " * (len(LIMITS) + 1) + "|\n"
     text = ""
     for what in ("with loss", "without loss", "with %"):
@@ -161,11 +137,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if not given.report:
         train(given.seeds)
-    seeds = [seed for seed in SHOWN if str(seed) in {row["seed"] for row in stored()}]
+    seeds = [seed for seed in SHOWN if str(seed) in {row["seed"] for row in read_rows(TABLE)}]
     if seeds:
-        text = PAGE.read_text(encoding="utf-8")
-        marker = "<!-- made by benchmarks.any_budget -->\n"
-        PAGE.write_text(text.partition(marker)[0] + marker + summary(seeds), encoding="utf-8")
+        write_below(PAGE, "<!-- made by benchmarks.any_budget -->\n", summary(seeds))
 
 
 if __name__ == "__main__":
