@@ -50,7 +50,7 @@ class Stage:
         settings: OptimizerSettings,
         lr: float,
         steps: int,
-        computing: Computing,
+        computing: Computing = plainly,
     ) -> None:
         self.model = model
         self.forward = computing(model)
