@@ -156,6 +156,15 @@ class TestLimits:
         for number in (limit, np.float64(limit)):
             assert make_plan(Budget("layer_bits", number), choices(*footprints), [2, 8], 0).problem.limits == spent
 
+    @given(st.integers(2, 400), st.data())
+    @settings(max_examples=200, deadline=None)
+    def test_a_cost_as_it_was_printed_is_a_limit_that_it_keeps(self, layers, data):
+        """254/239, rounded down to a float, is less than what it was printed for."""
+        spent = data.draw(st.integers(2 * layers, 8 * layers - 1))
+        footprints = [Footprint(f"l{i}", 1, 1, 1, 1) for i in range(layers)]
+        plan = make_plan(Budget("layer_bits", spent / layers), choices(*footprints), [2, 3, 8], 0)
+        assert plan.problem.limits.tolist() == [float(spent)]
+
     @given(st.integers(0, 2**30), st.sampled_from(KINDS), st.integers(1, 8))
     @settings(max_examples=80, deadline=None)
     def test_the_cheapest_cost_is_named_and_works(self, seed, kind, layers):

@@ -55,7 +55,7 @@ class Row:
     @property
     def room(self) -> int:
         """What the searched slots may spend, in whole units."""
-        return math.floor(self.limit * self.measure - self.spent)
+        return self._most(self.limit)
 
     @cached_property
     def grain(self) -> int:
@@ -65,7 +65,12 @@ class Row:
 
     def room_at(self, limit: Fraction) -> float:
         """What the searched slots may spend under another limit, in the units of `cost_array`."""
-        return float(math.floor(limit * self.measure - self.spent) // self.grain)
+        return float(self._most(limit) // self.grain)
+
+    def _most(self, limit: Fraction) -> int:
+        """The most whole units within `limit`, which may be a cost as it was printed: rounded, perhaps down."""
+        most = math.floor(limit * self.measure - self.spent)
+        return most + 1 if float((most + 1 + self.spent) / self.measure) <= float(limit) else most
 
     @property
     def key(self) -> str:
