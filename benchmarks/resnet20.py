@@ -5,8 +5,9 @@
 
 A float network is trained first (kept in runs/resnet20-float). From its weights, each arm trains as many epochs as
 every other, with the same images, learning rate and schedule: `searched` draws its bits and learns them, `random`
-has one random allocation at the same cost for each seed, `uniform` the most bits that all can have alike. Nothing is
-chosen by the test images; each network reads them once.
+has one random allocation at the same cost for each seed, `uniform` the most bits that all can have alike. `any budget`
+searches once over a range of limits and fine-tunes its answer to each. Nothing is chosen by the test images; each
+network reads them once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import csv
 import multiprocessing
 import platform
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
@@ -28,9 +30,11 @@ from scipy import stats
 
 from benchmarks.alone import AloneSession
 from precsearch.experiment import load_experiment
+from precsearch.precision.front import BudgetFront
 from precsearch.report.console import console, watch
 from precsearch.results import RunDirectory
 from precsearch.study.driver import run_study
+from precsearch.training.fronts import FRONT, WEIGHTS
 from precsearch.trial import run_trial
 
 HERE = Path(__file__).parent
@@ -39,7 +43,10 @@ TABLE = HERE / "tables" / "resnet20.csv"
 PAGE = HERE.parent / "docs" / "resnet20.md"
 FLOAT = Path("runs") / "resnet20-float"
 ARMS = {"searched": "perturb-and-map", "random": "random", "uniform": "uniform"}
+ANY = "any budget"
+SHOWN = (*ARMS, ANY)
 LIMITS = (3.0, 2.5)
+RANGE = (2.0, 5.0)
 FLOAT_OVERRIDES = (
     "data.train_limit=15360", "inner.bits=[16]", "inner.scale=max", "inner.sampler=uniform", "inner.budget.limit=16",
     "inner.epochs={warmup: 16, search: 0, finetune: 0}", "inner.optimizer.lr=3e-3",
@@ -73,13 +80,36 @@ def train_float(data: Path) -> Path:
     return weights
 
 
-def train(data: Path, weights: Path, limit: float, arm: str, seed: int) -> Row:
+def train(data: Path, weights: Path, limit: float, arm: str, seed: int) -> list[Row]:
     """One training from the float network."""
-    overrides = [
-        f"data.root={data}", f"model.checkpoint={weights}", f"inner.budget.limit={limit}", f"inner.sampler={ARMS[arm]}",
-    ]  # fmt: skip
+    overrides = [f"model.checkpoint={weights}", f"inner.budget.limit={limit}", f"inner.sampler={ARMS[arm]}"]
     with tempfile.TemporaryDirectory() as folder:
-        result = run_trial(load_experiment(SPACE, overrides), AloneSession(seed, Path(folder)))
+        return [_row(data, overrides, limit, arm, seed, Path(folder))]
+
+
+def train_any(data: Path, weights: Path, seed: int) -> list[Row]:
+    """One search over `RANGE` from the float network, and a fine-tune for each limit."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, (first, *others) = Path(name), LIMITS
+        searched = [
+            f"model.checkpoint={weights}", f"inner.budget.limit={first}", f"inner.budget.range={list(RANGE)}",
+        ]  # fmt: skip
+        rows = [_row(data, searched, first, ANY, seed, folder)]
+        front = BudgetFront.read(folder / FRONT)
+        for limit in others:
+            allocation = folder / f"{limit}.json"
+            front.at(limit).to_json(allocation)
+            tuned = [
+                f"model.checkpoint={folder / WEIGHTS}", f"inner.budget.limit={limit}", "inner.sampler=fixed",
+                f"inner.allocation={allocation}", "inner.epochs.search=0",
+            ]  # fmt: skip
+            rows.append(_row(data, tuned, limit, ANY, seed, folder / f"{limit}"))
+        return rows
+
+
+def _row(data: Path, overrides: Sequence[str], limit: float, arm: str, seed: int, folder: Path) -> Row:
+    folder.mkdir(exist_ok=True)
+    result = run_trial(load_experiment(SPACE, [f"data.root={data}", *overrides]), AloneSession(seed, folder))
     metrics = result.metrics
     bits = " ".join(f"{layer.bits('weight')}/{layer.bits('activation')}" for layer in result.allocation.layers)
     return Row(
@@ -118,13 +148,15 @@ def fill(data: Path, seeds: int, workers: int) -> None:
     known = {(row.limit, row.arm, row.seed) for row in rows}
     jobs = [(limit, arm, seed) for seed in range(seeds) for limit in LIMITS for arm in ARMS]
     missing = [job for job in jobs if job not in known]
-    if not missing:
+    ranged = [seed for seed in range(seeds) if not all((limit, ANY, seed) in known for limit in LIMITS)]
+    if not missing and not ranged:
         return
     weights = train_float(data)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(train, data, weights, *job) for job in missing]
-        for future in track(as_completed(futures), f"{len(missing)} trainings", total=len(missing)):
-            rows.append(future.result())
+        futures += [pool.submit(train_any, data, weights, seed) for seed in ranged]
+        for future in track(as_completed(futures), f"{len(futures)} trainings", total=len(futures)):
+            rows.extend(future.result())
             write_table(rows)
 
 
@@ -144,9 +176,11 @@ def page(rows: list[Row]) -> str:
     verdicts = []
     for limit in LIMITS:
         by_arm = {
-            arm: sorted((r for r in rows if (r.limit, r.arm) == (limit, arm)), key=lambda r: r.seed) for arm in ARMS
+            arm: sorted((r for r in rows if (r.limit, r.arm) == (limit, arm)), key=lambda r: r.seed) for arm in SHOWN
         }
         for arm, own in by_arm.items():
+            if not own:
+                continue
             mean = {
                 name: float(np.mean([getattr(r, name) for r in own]))
                 for name in ("weight_bits", "activation_bits", "bitops", "model_size")
@@ -156,7 +190,9 @@ def page(rows: list[Row]) -> str:
                 f"{interval([r.validation for r in own])} | {interval([r.test for r in own])} | "
                 f"{mean['bitops'] / 1e6:.0f} | {mean['model_size'] / 1e3:.1f} |"
             )
-        for other in ("random", "uniform"):
+        for other in ("random", "uniform", ANY):
+            if not by_arm[other]:
+                continue
             gain = [a.test - b.test for a, b in zip(by_arm["searched"], by_arm[other], strict=True)]
             low, high = (float(x) for x in stats.t.interval(0.95, len(gain) - 1, np.mean(gain), stats.sem(gain)))
             told = "shown" if low > 0 else "shown to be worse" if high < 0 else "not shown with these seeds"
