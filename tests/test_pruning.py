@@ -42,6 +42,20 @@ def test_low_bit_trials_are_not_pruned_by_high_bit_ones(tmp_path: Path) -> None:
     assert 0 < len([limit for limit in apart if limit < 3.0]) < len([limit for limit in together if limit < 3.0])
 
 
+def test_no_trial_is_pruned_after_its_last_epoch(tmp_path: Path) -> None:
+    """It would lose a trained result, and save nothing."""
+    trained: list[int] = []
+
+    def flat_or_better_at_the_end(experiment: Experiment, session: Session) -> TrialResult:
+        trained.append(session.seed)
+        for step in range(1, 4):
+            session.report(progress(step, 0.9 if step == 3 and len(trained) % 2 else 0.5), None)
+        return finished(experiment, session)
+
+    run_study(experiment(MEDIAN % ", bands: 1", LIMITS), RunDirectory(tmp_path), Watcher(), flat_or_better_at_the_end)
+    assert [record.state for record in RunDirectory(tmp_path).records()] == ["complete"] * 24
+
+
 def test_a_trial_is_compared_with_its_own_band_only() -> None:
     pruning = make_pruning(experiment("pruner: {name: median, n_startup_trials: 1, bands: 2}", LIMITS))
     assert pruning is not None

@@ -152,7 +152,8 @@ class StudyTrials:
         if self._pruning is None or value is None:
             return None
         self.catch_up()  # what others reported counts too
-        return self._pruning.report(job.number, progress.step, value)
+        reason = self._pruning.report(job.number, progress.step, value)
+        return reason if progress.step < progress.steps else None  # after the last epoch nothing is left to save
 
     def restarted(self, job: Job) -> None:
         """Tell the observer."""
