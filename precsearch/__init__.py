@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from precsearch.errors import PrecsearchError as PrecsearchError
     from precsearch.errors import PrecsearchWarning as PrecsearchWarning
     from precsearch.errors import RunDirectoryError as RunDirectoryError
+    from precsearch.evaluation.sensitivity import sensitivity_allocation as sensitivity_allocation
+    from precsearch.evaluation.sensitivity import sensitivity_scores as sensitivity_scores
     from precsearch.experiment import Experiment as Experiment
     from precsearch.experiment.loading import load_experiment as load_experiment
     from precsearch.precision.budgets import Budget as Budget
@@ -58,6 +60,8 @@ _HOMES = {
     "calibrate": "precsearch.searchable",
     "load_experiment": "precsearch.experiment.loading",
     "run_study": "precsearch.study.driver",
+    "sensitivity_allocation": "precsearch.evaluation.sensitivity",
+    "sensitivity_scores": "precsearch.evaluation.sensitivity",
     "tune_space": "precsearch.study.tune_space",
     "tune_trainable": "precsearch.study.trainable",
 }
