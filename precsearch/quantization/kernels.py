@@ -35,8 +35,8 @@ class Ranges:
     """Where the levels are.
 
     Attributes:
-        step: distance of neighbouring levels, positive, [R]; without gradient.
-        reach: largest level, positive, [R]; without gradient.
+        step: distance of neighbouring levels, positive, [R].
+        reach: largest level, positive, [R].
         grid: codes are signed or not, on or between whole numbers.
         numbers: step and reach of a single row, where they are known as numbers.
     """
@@ -158,7 +158,7 @@ def _compiles(x: Tensor, kernels: str) -> bool:
 
 def _columns(ranges: Ranges) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Step, reach, lowest level and offset as tensors that broadcast against [R, M]: one code for every grid."""
-    step, reach = ranges.step.unsqueeze(1), ranges.reach.unsqueeze(1)
+    step, reach = ranges.step.detach().unsqueeze(1), ranges.reach.detach().unsqueeze(1)
     low = -reach if ranges.grid.signed else torch.zeros_like(reach)
     return step, reach, low, torch.full_like(step, ranges.grid.offset)
 
