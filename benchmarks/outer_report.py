@@ -14,7 +14,8 @@ import moocore  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+
+from benchmarks import trainings
 
 PAGE = Path(__file__).parent.parent / "docs" / "outer.md"
 MARKER = "<!-- made by benchmarks.outer -->\n"
@@ -127,11 +128,10 @@ class Curves:
 
 def interval(values: Sequence[float], digits: int = 0) -> str:
     """Mean and 95 % interval (Student's t); the mean alone of one value."""
-    mean = f"{np.mean(values):.{digits}f}"
     if len(values) == 1:
-        return mean
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return f"{mean} ± {half:.{digits}f}"
+        return f"{values[0]:.{digits}f}"
+    mean, half = trainings.interval(values)
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
 def shown(name: Name) -> str:

@@ -28,6 +28,7 @@ import torch
 from rich.progress import track
 from scipy import stats
 
+from benchmarks import trainings
 from benchmarks.alone import AloneSession
 from precsearch.experiment import load_experiment
 from precsearch.precision.front import BudgetFront
@@ -162,9 +163,8 @@ def fill(data: Path, seeds: int, workers: int) -> None:
 
 def interval(values: list[float]) -> str:
     """Mean with its 95 % interval (Student's t), in percent."""
-    sample = 100 * np.array(values)
-    half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
-    return f"{sample.mean():.2f} ± {half:.2f}"
+    mean, half = trainings.interval([100 * value for value in values])
+    return f"{mean:.2f} ± {half:.2f}"
 
 
 def page(rows: list[Row]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
+from benchmarks import trainings
 from benchmarks.tabular.contestants import (
     AT_ONE_BUDGET,
     Contestant,
@@ -27,7 +27,6 @@ from precsearch.precision.samplers import RANGED
 
 DOCS = HERE.parent.parent / "docs"
 MARKER = "<!-- made by benchmarks.tabular -->\n"
-_T_95 = 2.776  # two-sided, four degrees of freedom: five seeds
 _MOST = 0.8  # of the seeds: 4 of 5
 
 
@@ -162,8 +161,8 @@ class Section:
         told = []
         for other in others:
             gains = [a - b for a, b in zip(self.by_seed(first), self.by_seed(other), strict=True)]
-            wide = _T_95 * stdev(gains) / sqrt(len(gains))
-            told.append(f"{other.name} ({other.trainings:.0f}) {fmean(gains):+.3f} ± {wide:.3f}")
+            gain, wide = trainings.interval(gains)
+            told.append(f"{other.name} ({other.trainings:.0f}) {gain:+.3f} ± {wide:.3f}")
         return f"Hypervolume of *{first.name}* above that of others (trainings), paired by seed: {'; '.join(told)}."
 
     def union(self) -> str:
@@ -171,10 +170,10 @@ class Section:
         forms = [each for each in self.found if each.name.startswith("any budget")]
         runs = [run for form in forms for run in form.runs]
         parts = [self.judge.volume({n for run in runs if run.seed == seed for n in run.tried}) for seed in SHOWN]
-        wide = _T_95 * stdev(parts) / sqrt(len(parts))
+        part, wide = trainings.interval(parts)
         return (
             f"The {len(forms)} forms of any-budget training together ({len(forms)} trainings) find "
-            f"{fmean(parts):.3f} ± {wide:.3f} of the hypervolume, with hindsight."
+            f"{part:.3f} ± {wide:.3f} of the hypervolume, with hindsight."
         )
 
     def by_seed(self, contestant: Contestant) -> list[float]:
@@ -195,8 +194,7 @@ class Section:
 
 def interval(contestant: Contestant, measured: Callable[[Run], float]) -> tuple[float, float]:
     """Mean over the seeds, runs of one seed taken together, and half of the 95 % interval."""
-    values = of_seed(contestant, measured)
-    return fmean(values), _T_95 * stdev(values) / sqrt(len(values))
+    return trainings.interval(of_seed(contestant, measured))
 
 
 def of_seed(contestant: Contestant, measured: Callable[[Run], float]) -> list[float]:

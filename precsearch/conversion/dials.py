@@ -95,7 +95,7 @@ class Dials:
         if len(table.rows) == len(table.slot_N) and table.slot_N.device.type == "cpu":
             numbers = zip(step_N.detach().tolist(), reach_N.detach().tolist(), strict=True)
         drawn = map(Drawn, steps, reaches, numbers)
-        return dict(zip(table.quantizers, drawn, strict=False))
+        return dict(zip(table.quantizers, drawn, strict=True))
 
     def _table(self) -> _Table:
         """The ranges of all quantizers; made anew where one of them has changed."""

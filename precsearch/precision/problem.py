@@ -15,9 +15,10 @@ from precsearch.precision.stars import Flags, Floats, Ints, Slot, Stars
 __all__ = ["Flags", "Floats", "Ints", "Problem", "Slot"]
 
 _OF_COSTS = (
-    "leaves", "_hubs", "center", "_each", "_has_hub", "_flat", "owner", "owned", "lowest", "dearest", "scale", "price",
-    "_alone", "own_price", "spends", "group", "separable", "_parts",
+    "leaves", "_hubs", "center", "_each", "_has_hub", "_flat", "lowest", "dearest", "scale", "price",
+    "_alone", "spends", "group", "separable", "_parts",
 )  # fmt: skip
+_OF_OWNERS = ("owner", "owned", "own_price")  # where the problem is separable
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Problem(Stars):
             return self
         other = replace(self, limits=limits)
         other.__dict__.update(
-            {name: getattr(self, name) for name in _OF_COSTS if self.separable or not name.startswith("own")}
+            {name: getattr(self, name) for name in (*_OF_COSTS, *(_OF_OWNERS if self.separable else ()))}
         )
         return other
 

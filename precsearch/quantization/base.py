@@ -209,6 +209,11 @@ class Quantizer(nn.Module):
         self._grid = self.grid(self.chosen_bits)
         self._manner = self.manner()
 
+    def compute_with(self, kernels: str) -> None:
+        """Set `kernels`."""
+        self.kernels = kernels
+        self._manner = self.manner()
+
     def manner(self) -> Manner:
         """How it quantizes at the chosen bit-width."""
         return Manner(clip_gradient=True, kernels=self.kernels)

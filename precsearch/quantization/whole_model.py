@@ -19,8 +19,7 @@ def set_kernels(model: nn.Module, kernels: str) -> None:
     """
     check_kernels(kernels)
     for quantizer in quantizers_in(model):
-        quantizer.kernels = kernels
-        quantizer._manner = quantizer.manner()
+        quantizer.compute_with(kernels)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
