@@ -99,4 +99,4 @@ class TestTold:
         with pytest.warns(PrecsearchWarning, match="the budget size"):
             convert(mlp(), [Budget("layer_bits", 4.0), Budget("model_size", 1e6, name="size")])
         with warnings.catch_warnings(action="error"):  # an allocation that is given draws nothing
-            convert(mlp(), Budget("layer_bits", 9.0), sampler="fixed", allocation=[4, 4, 4])
+            convert(mlp(), Budget("layer_bits", 9.0), sampler="fixed", allocation=[2, 4, 8])

@@ -231,10 +231,15 @@ def test_half_precision_learns_nearly_the_same(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler has warnings of its own
 @pytest.mark.parametrize("extra", [(), (HALF,)])
-def test_compiled_whole_it_learns_the_same(tmp_path: Path, extra: tuple[str, ...]) -> None:
-    plain, compiled = (
-        train(tmp_path / str(n), SHORT, *extra, *whole) for n, whole in enumerate([(), ("executor.compile=true",)])
-    )
+def test_compiled_whole_it_learns_the_same(
+    tmp_path: Path, extra: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = train(tmp_path / "plain", SHORT, *extra)
+    handed, compile_ = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **options: handed.append(model) or compile_(model, **options))
+    compiled = train(tmp_path / "compiled", SHORT, *extra, "executor.compile=true")
+    stages = [model for model in handed if isinstance(model, torch.nn.Module)]
+    assert len(stages) == 2 and isinstance(stages[0], precsearch.SearchableModel)
     assert compiled.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.05)
     assert compiled.allocation.cost == plain.allocation.cost
 
