@@ -97,7 +97,8 @@ class TrialRecord(_Frozen):
     Attributes:
         number: the trial's number in the study; a baseline carries that of the trial it stands beside.
         state: how it ended.
-        baseline: ``uniform`` or ``random`` for a baseline, None for a trial of the study.
+        baseline: ``uniform`` or ``random`` for a baseline, the arm where a front is confirmed, None for a trial of
+            the study.
         params: dotted path -> value that the outer search chose.
         seed: of the trial.
         metrics: empty unless complete.
@@ -164,6 +165,10 @@ class RunDirectory:
         """Directory of the baseline of `kind` beside trial `number`."""
         return self.path / "baselines" / f"{number:04d}-{kind}"
 
+    def confirm(self, number: int, arm: str, index: int) -> Path:
+        """Directory of the training of `arm` with fresh seed `index` that confirms trial `number`."""
+        return self.path / "confirm" / f"{number:04d}-{arm}-{index:02d}"
+
     def require(self) -> None:
         """Check that this is a run directory.
 
@@ -183,6 +188,12 @@ class RunDirectory:
     def baselines(self) -> list[TrialRecord]:
         """Every finished baseline, by number and kind."""
         return _records(self.path / "baselines")
+
+    def confirmations(self) -> list[tuple[Path, TrialRecord]]:
+        """Every finished confirming training and its directory, by number, arm and seed; `baseline` names the arm."""
+        folders = sorted(self.path.glob("confirm/*/"))
+        read = ((folder, read_record(folder)) for folder in folders)
+        return [(folder, record) for folder, record in read if record is not None]
 
     def write_record(self, directory: Path, record: TrialRecord) -> None:
         """Write `result.json` into a trial's or baseline's directory."""

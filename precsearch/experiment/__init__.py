@@ -2,6 +2,7 @@
 
 from precsearch.experiment.checks import data_keys
 from precsearch.experiment.document import Experiment
+from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.images import (
     DATA_KEYS,
     Cifar10Settings,
@@ -44,6 +45,7 @@ __all__ = [
     "ConstraintSettings",
     "DataSettings",
     "EpochSettings",
+    "EvaluateSettings",
     "ExecutorSettings",
     "Experiment",
     "FolderSettings",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from precsearch.experiment.base import Settings
+from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.inner import InnerSettings
 from precsearch.experiment.outer import ExecutorSettings, StudySettings
 from precsearch.experiment.task import DataSettings, ModelSettings
@@ -28,6 +29,7 @@ class Experiment(Settings):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     inner: InnerSettings = InnerSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
     study: StudySettings = StudySettings()
     space: dict[str, Dimension] = Field(default={})
     executor: ExecutorSettings = ExecutorSettings()

@@ -16,6 +16,7 @@ from typing import Any
 from precsearch.errors import ConfigurationError
 from precsearch.experiment.checks import check, with_values
 from precsearch.experiment.document import Experiment
+from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.overrides import apply_overrides
 from precsearch.experiment.places import Finding, Place, Places, Problem, raise_all
 from precsearch.experiment.schema import nearest, without_empty_blocks
@@ -108,6 +109,8 @@ def fingerprint(experiment: Experiment) -> str:
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
     raw["inner"] = {key: value for key, value in raw["inner"].items() if value or key not in _LATER}
+    if experiment.evaluate == EvaluateSettings():
+        del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,0 +1,1 @@
+"""Reading results: fronts, trade-offs, statistics and verdicts. No torch here."""
