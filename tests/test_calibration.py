@@ -22,9 +22,7 @@ def answers(count, classes, scale, seed):
     return logits, torch.randint(classes, (count,), generator=generator)
 
 
-@given(
-    count=st.integers(1, 400), classes=st.integers(2, 12), scale=st.floats(0, 5), seed=st.integers(0, 2**31)
-)
+@given(count=st.integers(1, 400), classes=st.integers(2, 12), scale=st.floats(0, 5), seed=st.integers(0, 2**31))
 def test_figures_equal_those_of_torchmetrics_and_scikit_learn(count, classes, scale, seed):
     logits, targets = answers(count, classes, scale, seed)
     found = calibration(logits, targets)
@@ -33,9 +31,10 @@ def test_figures_equal_those_of_torchmetrics_and_scikit_learn(count, classes, sc
     assert found.nll == pytest.approx(log_loss(targets, probabilities, labels=labels), abs=1e-6)
     brier = brier_score_loss(targets, probabilities, labels=labels, scale_by_half=False)
     assert found.brier == pytest.approx(brier, abs=1e-6)
-    if scale > 0:  # else every confidence lies on an edge of two bins, which torchmetrics closes below
+    edges = np.linspace(0, 1, BINS + 1)
+    if np.abs(probabilities.max(1)[:, None] - edges).min() > 1e-12:  # on an edge, which torchmetrics closes below
         theirs = multiclass_calibration_error(logits.softmax(1), targets, classes, n_bins=BINS)
-        assert found.ece == pytest.approx(float(theirs), abs=1e-6)
+        assert found.ece == pytest.approx(float(theirs), abs=1e-6 + 1e-8 * count)  # they sum in float32
 
 
 @given(count=st.integers(1, 400), scale=st.floats(0, 30), seed=st.integers(0, 2**31))
@@ -57,7 +56,8 @@ def test_a_case_by_hand():
     assert found.nll == pytest.approx(-(np.log(0.9) + np.log(0.1)) / 3)
     assert found.brier == pytest.approx((0.02 + 1.62 + 0) / 3)
     assert found.ece == pytest.approx(2 / 3 * 0.4)
-    assert [(each.count, each.confidence, each.accuracy) for each in found.bins[-2:]] == [(2, 0.9, 0.5), (1, 1, 1)]
+    assert [(each.count, each.accuracy) for each in found.bins[-2:]] == [(2, 0.5), (1, 1)]
+    assert [each.confidence for each in found.bins[-2:]] == pytest.approx([0.9, 1])
 
 
 def test_a_split_is_read_whole_and_the_mode_restored():

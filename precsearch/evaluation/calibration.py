@@ -45,8 +45,9 @@ def calibration(logits_NC: Tensor, targets_N: Tensor) -> Calibration:
     logs_NC = logits_NC.double().log_softmax(1)
     probabilities_NC = logs_NC.exp()
     right_NC = nn.functional.one_hot(targets_N, logits_NC.shape[1])
-    confidence_N, answer_N = probabilities_NC.max(1)
-    bins = _bins(confidence_N.clamp(max=1), (answer_N == targets_N).double())
+    # the answer from the logits, whose ties the exponential makes
+    right_N = (logits_NC.argmax(1) == targets_N).double()
+    bins = _bins(probabilities_NC.amax(1).clamp(max=1), right_N)
     return Calibration(
         nll=float(-logs_NC.gather(1, targets_N.unsqueeze(1)).mean()),
         brier=float((probabilities_NC - right_NC).square().sum(1).mean()),
