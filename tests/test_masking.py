@@ -19,11 +19,11 @@ from precsearch.evaluation.shadow import float_shadow
 from precsearch.evaluation.victims import answering, right
 from precsearch.measured import AttackCurve, MaskingCheck
 
-FEW = 80
+FEW = 60
 
 
 def checked(model: nn.Module, shadow: nn.Module, norm: str = "linf", seed: int = 0) -> dict[str, MaskingCheck]:
-    wanted = asked(norms=[norm])
+    wanted = asked(norms=[norm], epsilons=[0.1, 0.4], l2_epsilons=[0.5, 2.0])
     curves = attack_curves(model, images(FEW), wanted, seed)
     return {each.check: each for each in masking_checks(model, shadow, images(FEW), curves, wanted, seed)}
 
