@@ -52,7 +52,9 @@ def test_higher_severities_change_more(name):
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_normalized_inputs_are_corrupted_as_the_pixels_behind_them(name):
-    values = InputRange(torch.tensor([-2.0, -1.0, 0.5]).reshape(3, 1, 1), torch.tensor([2.0, 3.0, 1.0]).reshape(3, 1, 1))
+    values = InputRange(
+        torch.tensor([-2.0, -1.0, 0.5]).reshape(3, 1, 1), torch.tensor([2.0, 3.0, 1.0]).reshape(3, 1, 1)
+    )
     plain, normalized = images((4, 3, 12, 12)), images((4, 3, 12, 12), values)
     expected = values.low + corrupt(plain, name, 3, 1) * values.span
     assert torch.allclose(corrupt(normalized, name, 3, 1), expected, atol=1e-5)
@@ -83,7 +85,9 @@ def test_noise_has_the_strength_it_says():
 def test_accuracies_are_those_on_the_corrupted_images():
     given, model = images(), nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
     (found,) = measure_corruptions(model, given, ("occlusion",), 5)
-    expected = [(model(corrupt(given, "occlusion", s, 5)).argmax(1) == given.targets).float().mean() for s in range(1, 6)]
+    expected = [
+        (model(corrupt(given, "occlusion", s, 5)).argmax(1) == given.targets).float().mean() for s in range(1, 6)
+    ]
     assert found.accuracies == pytest.approx([float(each) for each in expected])
 
 
