@@ -30,6 +30,7 @@ MEANINGS = {
     "data": "The data set, and how it is split.",
     "model": "The network.",
     "inner": "The search inside one training run.",
+    "evaluate": "What is measured of every trained network.",
     "study": "The search over training runs.",
     "executor": "Who runs the trials.",
     "inner.temperature": "Of the relaxed sample; high is random, low is settled.",
@@ -314,7 +315,7 @@ def _metrics() -> str:
         f"Objectives and constraints may name {names}.\n"
         "Accuracies are fractions of 1, losses are mean cross-entropy in nats, `model_size` is in bytes, `bitops` is\n"
         "MACs x weight bits x activation bits of one input, `generalization_gap` is training less validation\n"
-        "accuracy.\n"
+        "accuracy; what `evaluate:` measures is in [evaluation.md](evaluation.md).\n"
         "Metrics of the test split are measured too, but nothing can be selected by them.\n"
     )
 

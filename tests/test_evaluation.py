@@ -154,11 +154,10 @@ def test_ready_images_are_read_for_the_test_split_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "fog" / "test_labels.npy", np.zeros(12, np.int64))
     settings = EvaluateSettings(images=20, corruptions=("blur",), corrupted=str(tmp_path))
     data, model = load_data(experiment().data), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    names = {
-        split: [row.corruption for row in evaluate_network(model, data, settings, split, 0).corruptions]
-        for split in ("validation", "test")
-    }
-    assert names == {"validation": ["blur"], "test": ["blur", f"{tmp_path.name}/fog"]}
+    validation, test = (evaluate_network(model, data, settings, split, 0) for split in ("validation", "test"))
+    assert [row.corruption for row in validation.corruptions] == ["blur"]
+    assert [row.corruption for row in test.corruptions] == ["blur", f"{tmp_path.name}/fog"]
+    assert test.metrics()["test_corrupted_accuracy"] == pytest.approx(sum(test.corruptions[0].accuracies) / 5)
 
 
 def test_evaluations_travel_with_allocations(tmp_path: Path) -> None:
