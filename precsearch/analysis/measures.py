@@ -57,9 +57,17 @@ class Measure:
     direction: Direction
     margin: float | None
 
-    def text(self, value: float, digits: int | None = None) -> str:
-        """`value` in the unit with its sign, such as ``+0.12``."""
-        return f"{value * self.scale:+.{self.digits if digits is None else digits}f}"
+    def text(self, value: float) -> str:
+        """A difference in the unit, with its sign: ``+0.12``."""
+        return f"{value * self.scale:+z.{self.digits}f}"
+
+    def signed(self, value: float) -> str:
+        """The same with the unit: ``+0.12 points``."""
+        return f"{self.text(value)} {self.unit}".rstrip()
+
+    def amount(self, value: float) -> str:
+        """The size of a difference with the unit: ``0.12 points``."""
+        return f"{abs(value) * self.scale:.{self.digits}f} {self.unit}".rstrip()
 
     @property
     def digits(self) -> int:
