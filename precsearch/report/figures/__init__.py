@@ -11,6 +11,7 @@ from precsearch.report.figures.base import Figure, Table
 from precsearch.report.figures.bits import bits_over_front, bits_per_layer
 from precsearch.report.figures.calibrated import reliability
 from precsearch.report.figures.corrupted import bit_flips, corruption_bars
+from precsearch.report.figures.parallel import parallel
 from precsearch.report.figures.searching import entropy
 from precsearch.report.figures.tradeoff import against_bitops, against_size, gap_by_bits
 
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[Sequence[RunData]], Figure | None]] = {
     "attack-bits": attacked_by_bits,
     "corruptions": corruption_bars,
     "bit-flips": bit_flips,
+    "parallel": parallel,
 }
 
 

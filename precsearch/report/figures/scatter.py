@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from precsearch.report import words
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Figure, Table
 from precsearch.report.figures.marks import cloud, limits
 from precsearch.report.figures.palette import arm_style, hex_of, run_color
-from precsearch.report.figures.sheet import Sheet, key, printable, sheet
+from precsearch.report.figures.sheet import Sheet, key, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +123,7 @@ def _draw(page: Sheet, plane: Plane, run: RunData, color: str | None) -> None:
             _mark(page, plane, run, each, color)
     best = chosen.best(run)
     if best is not None and _placed(plane, best):
-        _point_out(axes, plane, best, color, "best")
+        _ring(axes, plane, best, color)
 
 
 def _point(plane: Plane, trained: Trained) -> tuple[float, float]:
@@ -168,22 +168,16 @@ def _level(axes: Axes, plane: Plane, trained: Trained, color: str | None) -> Non
     axes.axhline(height, color=hex_of(color or style.color), linestyle=style.dashes, linewidth=1.1, zorder=1.5)
 
 
-def _point_out(axes: Axes, plane: Plane, trained: Trained, color: str | None, text: str) -> None:
-    """A ring around a point, and what it is, above the front where nothing else is."""
+def _ring(axes: Axes, plane: Plane, trained: Trained, color: str | None) -> None:
+    """A ring around the best; of one run the word as well, above the front where nothing else is."""
     x, y = _point(plane, trained)
     axes.plot([x], [y], marker="o", markersize=11, markerfacecolor="none", color=hex_of(color or "found"), zorder=5)
-    low, high = axes.get_xlim()
-    left = (x - low) / (high - low) < _LEFT
-    axes.annotate(
-        printable(text),
-        (x, y),
-        xytext=(-6 if left else -9, 9 if left else 5),
-        textcoords="offset points",
-        ha="left" if left else "right",
-        va="bottom",
-        color=hex_of("ink"),
-        zorder=6,
-    )
+    if color is None:
+        low, high = axes.get_xlim()
+        left = (x - low) / (high - low) < _LEFT
+        away = (-6, 9) if left else (-9, 5)
+        side: Literal["left", "right"] = "left" if left else "right"
+        axes.annotate("best", (x, y), xytext=away, textcoords="offset points", ha=side, color=hex_of("ink"), zorder=6)
 
 
 def _legend(runs: Sequence[RunData], plane: Plane, beside: Sequence[Trained]) -> list[tuple[Any, str]]:

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.report.figures.palette import arm_style, hex_of
@@ -20,7 +21,6 @@ WIDTH: Final = 380.0  # units of the drawing; on a phone about one pixel each
 SMALL: Final = 10.0
 _POINTS: Final = 72.0  # an inch: a unit of the drawing is a point
 _LEGEND_ROOM: Final = 348.0
-_LEGEND_LINE: Final = 14.0
 _GLYPH: Final = 6.1  # mean width of a character of `SMALL` type, generous
 _KEY: Final = 34.0  # width of a legend's key and the gaps beside it
 
@@ -171,12 +171,11 @@ def shortened(text: str, most: int = 18) -> str:
 
 
 def _columns(texts: Sequence[str]) -> int:
-    """The most columns whose widest entries fit beside each other."""
+    """The most columns whose widest entries fit beside each other; matplotlib fills a legend column by column."""
     for columns in range(len(texts), 1, -1):
-        rows = -(-len(texts) // columns)
-        widest = (
-            max(len(text) for text in texts[start : start + rows]) for start in range(0, len(texts), rows)
-        )  # matplotlib fills a legend column by column
+        rows, longer = divmod(len(texts), columns)
+        ends = accumulate(rows + (column < longer) for column in range(columns))
+        widest = [max(map(len, texts[start:end])) for start, end in pairwise([0, *ends])]
         if sum(_KEY + _GLYPH * length for length in widest) <= _LEGEND_ROOM:
             return columns
     return 1

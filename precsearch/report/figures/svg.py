@@ -86,16 +86,14 @@ def _cleaned(
     tip = tips.get(element.attrib.get("id", ""))
     if tag in {"g", "defs"} and tip is None and (not inside or (tag == "g" and not made.attrib)):
         return inside
-    if tag == "path" and _unseen(made):
+    if tag == "path" and "id" in made.attrib:  # a marker: each use of it says how it is painted
+        made.attrib = {key: value for key, value in made.attrib.items() if key in {"id", "d"}}
+    elif tag == "path" and made.get("fill") == "none" and "stroke" not in made.attrib:
         return []
     if tip is not None:
         ElementTree.SubElement(made, "title").text = tip
     made.extend(inside)
     return [made]
-
-
-def _unseen(path: ElementTree.Element) -> bool:
-    return path.get("fill") == "none" and "stroke" not in path.attrib and "id" not in path.attrib
 
 
 def _attributes(element: ElementTree.Element, name: str, used: set[str]) -> dict[str, str]:

@@ -101,7 +101,7 @@ def _front_caption(runs: Sequence[RunData], cost: str, what: str) -> str:
     total = sum(len(run.trials) for run in runs)
     text = (
         f"Faint: all {words.count(total, 'complete trial')}{chosen.of_runs(runs)}; the line joins those that no other"
-        f" beats in both accuracy and {what.partition(' of')[0]}."
+        f" beats in both accuracy and {what.partition(' of')[0]}, a ring marks the best."
     )
     for run in runs:
         best = chosen.best(run)
