@@ -10,6 +10,7 @@ from precsearch.report.figures.attacks import attacked_by_bits, over_epsilon
 from precsearch.report.figures.base import Figure, Table
 from precsearch.report.figures.bits import bits_over_front, bits_per_layer
 from precsearch.report.figures.calibrated import reliability
+from precsearch.report.figures.confirmed import paired_differences
 from precsearch.report.figures.corrupted import bit_flips, corruption_bars
 from precsearch.report.figures.parallel import parallel
 from precsearch.report.figures.searching import entropy
@@ -24,6 +25,7 @@ __all__ = ["FIGURES", "Figure", "Table", "draw"]
 FIGURES: dict[str, Callable[[Sequence[RunData]], Figure | None]] = {
     "front-bitops": against_bitops,
     "front-size": against_size,
+    "confirmed": paired_differences,
     "bits-per-layer": bits_per_layer,
     "bits-over-front": bits_over_front,
     "sensitivity": sensitivity,

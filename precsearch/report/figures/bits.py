@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report import words
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
-from precsearch.report.figures.marks import cells, name_rows, row_height, square
+from precsearch.report.figures.marks import cells, name_rows, opacity, row_height, square
 from precsearch.report.figures.palette import hex_of
 from precsearch.report.figures.sheet import printable, sheet
 
@@ -119,18 +119,23 @@ def _bars(axes: Axes, allocation: Allocation) -> None:
 
 
 def _shares(axes: Axes, allocation: Allocation) -> None:
-    shares = [100 * layer.numel / total for layer in allocation.layers for total in [_own(allocation)]]
+    shares = [100 * layer.numel / _own(allocation) for layer in allocation.layers]
     room = row_height(len(shares), 24.0)
     axes.barh(range(len(shares)), shares, height=0.62, color=hex_of("muted"), alpha=0.45, linewidth=0)
     for row, share in enumerate(shares):
         if room >= _READABLE:
-            text = f"{share:.0f} %" if share >= 1 else "< 1 %"
+            text = _percent(allocation.layers[row].numel, allocation)
             axes.text(share + 2, row, text, va="center_baseline", color=hex_of("muted"))
     axes.set_xlim(0, 150 if room >= _READABLE else 100)
     axes.set_xticks([])
     axes.set_title("of the weights")
     _rows(axes, allocation.layers)
     axes.set_yticks([])
+
+
+def _percent(numel: int, allocation: Allocation) -> str:
+    share = 100 * numel / _own(allocation)
+    return f"{share:.0f} %" if share >= 1 else "< 1 %"
 
 
 def _own(allocation: Allocation) -> int:
@@ -164,7 +169,7 @@ def _told_bits(run: RunData, trained: Trained, allocation: Allocation, several: 
         most, least = max(bits, key=lambda pair: pair[1]), min(bits, key=lambda pair: pair[1])
         text += (
             f" {most[0].name} has the most weight bits ({most[1]}), {least[0].name} the fewest ({least[1]},"
-            f" {100 * least[0].numel / _own(allocation):.0f} % of the weights)."
+            f" {_percent(least[0].numel, allocation)} of the weights)."
         )
     elif bits:
         text += f" Every quantized layer has {bits[0][1]} weight bits."
@@ -187,7 +192,7 @@ def _bits(trained: Trained, target: Target) -> list[tuple[str, int | None]]:
 
 
 def _alpha(bits: int, every: Sequence[int]) -> float:
-    return 0.06 + 0.9 * _strength(bits, every)
+    return opacity(_strength(bits, every))
 
 
 def _strength(bits: int, every: Sequence[int]) -> float:

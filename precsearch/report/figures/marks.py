@@ -62,7 +62,7 @@ def cells(
 
     steps: dict[float, list[tuple[int, int]]] = {}
     for place, value in sorted(values.items()):
-        steps.setdefault(round(0.06 + 0.9 * value, 2), []).append(place)
+        steps.setdefault(round(opacity(value), 2), []).append(place)
     for alpha, places in sorted(steps.items()):
         corners = [
             (column + x, row + y)
@@ -72,7 +72,7 @@ def cells(
         codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(places)
         axes.add_patch(PathPatch(Path(corners, codes), facecolor=hex_of(color), edgecolor="none", alpha=alpha))
     for (row, column), text in texts.items():
-        strong = 0.06 + 0.9 * values.get((row, column), 0.0) > _DARK
+        strong = opacity(values.get((row, column), 0.0)) > _DARK
         axes.text(
             column, row, text, ha="center", va="center_baseline", color=hex_of("paper" if strong else "ink"), size=SMALL
         )
@@ -82,6 +82,11 @@ def cells(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def opacity(strength: float) -> float:
+    """Of a cell, so that the faintest can still be told from none."""
+    return 0.1 + 0.86 * strength
 
 
 def name_rows(axes: Axes, names: Sequence[str], room: float) -> None:

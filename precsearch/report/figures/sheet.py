@@ -118,7 +118,7 @@ def sheet(
     rows: int = 1,
     columns: int = 1,
     ratios: Sequence[float] | None = None,
-    share: tuple[bool | str, bool | str] = (False, False),
+    share: tuple[bool, bool] = (False, False),
 ) -> Iterator[Sheet]:
     """A sheet `WIDTH` wide, with rows x columns panels; drawing on it and `Sheet.svg` belong inside the ``with``.
 
