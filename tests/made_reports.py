@@ -345,7 +345,7 @@ def calibration(clean: float, chance: random.Random) -> Calibration:
 def steps(found: Allocation, chance: random.Random) -> list[dict[str, Any]]:
     """One warm-up, eight search and two fine-tuning epochs."""
     phases = ["warmup"] + ["search"] * 8 + ["finetune"] * 2
-    lines = []
+    lines, left = [], chance.uniform(0.55, 0.85)
     for step, phase in enumerate(phases, start=1):
         metrics = {
             "train_loss": 2.0 / step,
@@ -354,7 +354,7 @@ def steps(found: Allocation, chance: random.Random) -> list[dict[str, Any]]:
             "average_bits": 3.0,
         }
         if phase != "finetune":
-            metrics |= {"entropy": 1.6 * 0.7 ** (step - 1) + chance.uniform(0, 0.05), "temperature": 2.0 * 0.75**step}
+            metrics |= {"entropy": 1.6 * left ** (step - 1) + chance.uniform(0, 0.05), "temperature": 2.0 * 0.75**step}
         bits = {layer.name: {t: p.bits for t, p in layer.targets.items()} for layer in found.layers}
         line = {"phase": phase, "epoch": 1 + phases[: step - 1].count(phase), "step": step, "steps": len(phases)}
         lines.append(line | {"metrics": metrics, "bits": bits})
