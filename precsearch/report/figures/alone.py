@@ -10,7 +10,8 @@ from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import SECTION
 from precsearch.report.figures.marks import cells, name_rows, row_height
-from precsearch.report.figures.sheet import printable, sheet
+from precsearch.report.figures.sheet import sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

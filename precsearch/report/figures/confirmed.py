@@ -11,7 +11,8 @@ from precsearch.report import words
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import cloud
 from precsearch.report.figures.palette import arm_style, hex_of
-from precsearch.report.figures.sheet import key, printable, sheet
+from precsearch.report.figures.sheet import key, sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

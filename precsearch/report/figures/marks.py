@@ -73,9 +73,10 @@ def cells(
         axes.add_patch(PathPatch(Path(corners, codes), facecolor=hex_of(color), edgecolor="none", alpha=alpha))
     for (row, column), text in texts.items():
         strong = opacity(values.get((row, column), 0.0)) > _DARK
-        axes.text(
-            column, row, text, ha="center", va="center_baseline", color=hex_of("paper" if strong else "ink"), size=SMALL
+        shown = axes.text(
+            column, row, text, ha="center", va="center_baseline", color=hex_of("paper" if strong else "ink")
         )
+        shown.set_in_layout(False)  # it lies inside, and measuring hundreds takes long
     axes.set_xlim(-0.5, max(column for _, column in values) + 0.5)
     axes.set_ylim(max(row for row, _ in values) + 0.5, -0.5)
     axes.grid(visible=False)

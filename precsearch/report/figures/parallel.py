@@ -12,7 +12,8 @@ from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import strands
 from precsearch.report.figures.palette import hex_of
-from precsearch.report.figures.sheet import printable, sheet, shortened
+from precsearch.report.figures.sheet import sheet, shortened
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
