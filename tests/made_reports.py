@@ -295,7 +295,7 @@ def evaluation(found: Allocation, metrics: dict[str, float], split: Any, chance:
         calibration=calibration(clean, chance),
         attacks=attacks,
         perturbations=(Perturbation(norm="linf", quartiles=(0.05, 0.11, None), largest=0.5),),
-        masking=masking(coarse),
+        masking=masking(coarse, attacks[0]),
         corruptions=tuple(
             Corruption(
                 corruption=name,
@@ -320,11 +320,15 @@ def evaluation(found: Allocation, metrics: dict[str, float], split: Any, chance:
     )
 
 
-def masking(coarse: float) -> tuple[MaskingCheck, ...]:
+def masking(coarse: float, curve: AttackCurve) -> tuple[MaskingCheck, ...]:
     """Coarse networks fail the second."""
-    value = 0.3 if coarse > 0.4 else 0.1
+    value, attacked = 0.3 if coarse > 0.4 else 0.1, curve.accuracies[2]
+    noise = min(1.0, attacked + 0.1)
+    told = (
+        f"under random noise {noise:.1%} of the images are right, under FGSM {attacked:.1%}; noise must not hurt more"
+    )
     return (
-        MaskingCheck(check="noise", passed=True, value=0.95, bound=0.4, told="noise of equal norm 95.0 %, fgsm 40.0 %"),
+        MaskingCheck(check="noise", passed=True, value=noise, bound=attacked, told=told),
         MaskingCheck(
             check="transfer", passed=value < 0.2, value=value, bound=0.2, told=f"transfer leaves {100 * value:.1f} %"
         ),

@@ -11,6 +11,7 @@ from precsearch.report.figures.sheet import SMALL, shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+READABLE: Final = 13.0  # height of a row that a number fits into
 Point = tuple[float, float]
 _TIGHT: Final = 2.5  # a range so many times that of what matters is cut down to it
 _DARK: Final = 0.6  # opacity from which text in a cell is in the paper's colour
