@@ -130,7 +130,8 @@ def _caption(found: Sequence[tuple[RunData, Importances]], several: bool) -> str
     for run, each in found:
         where = f" of {run.label}" if several else ""
         name = words.metric_header(each.metric).replace("%", "accuracy")
-        text += f" {name[0].upper()}{name[1:]}{where}: R2 {each.r2:.2f} on {words.count(each.trials, 'trial')}{_of_all(run)}."
+        trials = words.count(each.trials, "trial") + _of_all(run)
+        text += f" {name[0].upper()}{name[1:]}{where}: R2 {each.r2:.2f} on {trials}."
         text += f" {each.message}" if each.message else ""
     return text
 
