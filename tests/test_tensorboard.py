@@ -197,19 +197,34 @@ def test_an_epoch_that_is_told_again_is_there_once(tmp_path: Path) -> None:
     assert shown["loss/train_loss"] == pytest.approx({1: 1.0, 2: 1 / 2, 3: 1 / 3})
 
 
-def test_steps_that_come_at_the_end(tmp_path: Path) -> None:
-    """Of a trial on another machine that a second driver continues: its first epochs are not here before it ends."""
-    directory = RunDirectory(tmp_path)
-    logs = module.TensorBoardLogs(directory)
-    steps = [
+def four_steps() -> list[Progress]:
+    return [
         Progress(phase="search", epoch=step, step=step, steps=4, metrics={"train_loss": 1 / step})
         for step in range(1, 5)
     ]
-    directory.trial(0).mkdir(parents=True)
+
+
+def leave(folder: Path, steps: list[Progress]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "steps.jsonl").write_text("".join(f"{step.model_dump_json()}\n" for step in steps))
+
+
+def test_a_resumed_trial_has_its_earlier_epochs_at_once(tmp_path: Path) -> None:
+    directory, steps = RunDirectory(tmp_path), four_steps()
+    module.TensorBoardLogs(directory).trial_progressed(0, steps[0], None)
+    leave(directory.trial(0), steps[:3])
+    module.TensorBoardLogs(directory).trial_progressed(0, steps[2], None)
+    assert seen(tmp_path / "tensorboard" / "0000")["loss/train_loss"].keys() == {1, 2, 3}
+
+
+def test_steps_that_come_at_the_end(tmp_path: Path) -> None:
+    """Of a trial on another machine that a second driver continues: its first epochs are not here before it ends."""
+    directory, steps = RunDirectory(tmp_path), four_steps()
+    logs = module.TensorBoardLogs(directory)
     for step in steps[2:]:
         logs.trial_progressed(0, step, None)
     assert seen(tmp_path / "tensorboard" / "0000")["loss/train_loss"].keys() == {3, 4}
-    (directory.trial(0) / "steps.jsonl").write_text("".join(f"{step.model_dump_json()}\n" for step in steps))
+    leave(directory.trial(0), steps)
     logs.trial_finished(FAILED.model_copy(update={"number": 0}), [])
     assert seen(tmp_path / "tensorboard" / "0000")["loss/train_loss"].keys() == {1, 2, 3, 4}
 
