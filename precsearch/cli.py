@@ -7,6 +7,7 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
 - ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
+- ``show``: `precsearch.report.shown.Shown.to_dict`.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
 - an error, from any of them: ``error`` and ``exit_status``.
 """
@@ -142,6 +143,19 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
         print_list(console(), view)
     return 0
+
+
+@app.command()
+def show(
+    path: RunPath,
+    trial: Annotated[int | None, _number("--trial", "Its number; the best one if left out.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The baseline beside it: uniform or random.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show one trial: its bits, curves and costs, and the baselines beside it. Starts and changes nothing."""
+    from precsearch.results import RunDirectory
+
+    return commands.show(RunDirectory(path), trial, baseline, as_json)
 
 
 @app.command()

@@ -77,6 +77,20 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     return view.exit_status
 
 
+def show(directory: RunDirectory, trial: int | None, baseline: str | None, as_json: bool) -> int:
+    """`show`: print one training -> the exit status. Nothing is started or written."""
+    from precsearch.report.console import console
+    from precsearch.report.show import print_shown
+    from precsearch.report.shown import read_shown
+
+    shown = read_shown(directory, trial, baseline)
+    if as_json:
+        print_json(shown.to_dict())
+    else:
+        print_shown(console(), shown)
+    return 0
+
+
 def print_json(value: dict[str, Any]) -> None:
     """The one object that ``--json`` puts on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from precsearch.report import tables, words
+from precsearch.report import disturbed, tables, words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +59,9 @@ def _print_front(console: Console, view: RunView) -> None:
     for note in _NOTES:
         console.print(Text(note, style="dim"))
     _print_block(console, tables.bits_table(tables.member_allocations(view.front)))
+    if (measured := disturbed.members_table(view)) is not None:
+        _print_block(console, measured)
+        console.print(Text("attacked: mean over epsilons, of the attack that leaves the least", style="dim"))
     if view.best is not None and view.best.allocation is not None:
         console.print()
         console.print(Text(f"Best allocation, trial {view.best.record.number}", style="bold"))
