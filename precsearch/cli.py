@@ -4,9 +4,10 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 finished with failed 
 
 With ``--json`` exactly one JSON object goes to stdout and everything else to stderr:
 
-- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
+- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``report``, ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
+- ``report``: `precsearch.report.page.Written.to_dict`.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
 - an error, from any of them: ``error`` and ``exit_status``.
 """
@@ -142,6 +143,18 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
         print_list(console(), view)
     return 0
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories; may be copies.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page.  [default: RUN_DIR/report.html]")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write one HTML page of a run, or of several side by side: verdicts, figures, trials. Starts no work."""
+    return commands.report(paths, output, as_json)
 
 
 @app.command()

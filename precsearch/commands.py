@@ -12,6 +12,9 @@ from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from precsearch.experiment import Experiment
     from precsearch.results import RunDirectory
 
@@ -55,10 +58,11 @@ def inspect(experiment: Experiment, as_json: bool) -> int:
 def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
     """`run` and `resume`: run the study to its end and print how it went -> the exit status."""
     from precsearch.report.console import console, watch
-    from precsearch.report.summary import print_summary
+    from precsearch.report.redraw import Redrawn, closing_report
+    from precsearch.report.summary import print_files, print_summary
     from precsearch.report.view import read_run
 
-    observer = watch(experiment, directory, console(stderr=True))
+    observer = Redrawn(watch(experiment, directory, console(stderr=True)), directory)
     try:
         with stdout_kept(as_json):
             from precsearch.study.driver import run_study
@@ -70,11 +74,29 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
             raise InterruptedRunError("nothing was begun") from None
         command = f"precsearch resume {shlex.quote(str(directory.path))}"
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
-    view = read_run(directory)
-    print_summary(console(stderr=as_json), view, finished_before=observer.idle)
+    view, to = read_run(directory), console(stderr=as_json)
+    print_summary(to, view, finished_before=observer.watch.idle)
+    with stdout_kept(as_json):
+        page = closing_report(directory, lambda text: typer.echo(f"warning: {text}", err=True))
+    print_files(to, view, page)
     if as_json:
-        print_json({**view.to_dict(), "finished": not summary.elsewhere, "exit_status": view.exit_status})
+        told = {"finished": not summary.elsewhere, "report": str(page) if page else None}
+        print_json({**view.to_dict(), **told, "exit_status": view.exit_status})
     return view.exit_status
+
+
+def report(paths: Sequence[Path], output: Path | None, as_json: bool) -> int:
+    """`report`: write the page of one run, or of several side by side -> the exit status."""
+    from precsearch.report.page import write_report
+    from precsearch.results import RunDirectory
+
+    with stdout_kept(as_json):
+        written = write_report([RunDirectory(path) for path in paths], output)
+    if as_json:
+        print_json(written.to_dict())
+    else:
+        typer.echo(f"wrote {written.path}", err=True)
+    return 0
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from rich.text import Text
 from precsearch.report import tables, words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from precsearch.report.view import RunView
@@ -26,7 +28,7 @@ _NOTES = (
 
 
 def print_summary(console: Console, view: RunView, finished_before: bool = False) -> None:
-    """The front beside its baselines, the best allocation, what failed, the files, what to type next."""
+    """The front beside its baselines, the best allocation, what failed."""
     # a grid may be walked in fewer trials than were asked for: a study that returned is finished
     console.print(_outcome(view, words.count(len(view.trials), "trial")))
     if finished_before:
@@ -34,7 +36,6 @@ def print_summary(console: Console, view: RunView, finished_before: bool = False
     _print_reasons(console, view)
     if view.front:
         _print_front(console, view)
-    _print_files(console, view)
 
 
 def print_list(console: Console, view: RunView) -> None:
@@ -92,12 +93,14 @@ def _name(record: TrialRecord) -> str:
     return str(record.number) if record.baseline is None else f"{record.baseline} beside {record.number}"
 
 
-def _print_files(console: Console, view: RunView) -> None:
+def print_files(console: Console, view: RunView, report: Path | None) -> None:
+    """Where everything is, the report by name, and what to type next."""
     path = shlex.quote(str(view.run.path))
     console.print()
     console.print(Text(f"Everything is in {view.run.path}"), soft_wrap=True)
-    commands = [(f"precsearch list {path}", "every trial")]
+    lines = [(str(report), "the report, for a browser")] if report is not None else []
+    lines.append((f"precsearch list {path}", "every trial"))
     if view.front:
-        commands.append((f"precsearch export {path} -o best.json", "the best allocation as JSON"))
-    for command, what in commands:
+        lines.append((f"precsearch export {path} -o best.json", "the best allocation as JSON"))
+    for command, what in lines:
         console.print(Text(f"  {command:<48} {what}"), soft_wrap=True)

@@ -84,10 +84,11 @@ def bits_of(layers: Iterable[LayerPrecision]) -> dict[str, dict[str, int | None]
 def bits_text(bits: Bits) -> str:
     """`fc1 4/3  fc2 8/f`: weight / activation bits, `f` for float32; one number where only weights are."""
     pair = any("activation" in targets for targets in bits.values())
-    return "  ".join(f"{layer} {_pair(targets, pair)}" for layer, targets in bits.items())
+    return "  ".join(f"{layer} {bits_pair(targets, pair)}" for layer, targets in bits.items())
 
 
-def _pair(targets: Mapping[str, int | None], pair: bool) -> str:
+def bits_pair(targets: Mapping[str, int | None], pair: bool) -> str:
+    """`4/3`: weight / activation bits of one layer; only the weight's without `pair`."""
     shown = [targets.get(target) for target in (TARGETS if pair else TARGETS[:1])]
     return "/".join("f" if bits is None else str(bits) for bits in shown)
 
