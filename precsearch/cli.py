@@ -4,7 +4,8 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 finished with failed 
 
 With ``--json`` exactly one JSON object goes to stdout and everything else to stderr:
 
-- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``report``, ``exit_status``.
+- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``report``
+  and ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
 - ``report``: `precsearch.report.page.Written.to_dict`.

@@ -127,7 +127,7 @@ def closing_report(run: RunDirectory, say: Callable[[str], None]) -> Path | None
 
 def _draw(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _DRAW, str(path.resolve())],
+        [sys.executable, "-c", _DRAW, str(path)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -30,10 +30,10 @@ def _commands(run: RunData) -> list[Command]:
     path = shlex.quote(str(run.view.run.path))
     found = []
     if unfinished(run):
-        found.append(Command(f"precsearch resume {path}", "continue the search where it stopped"))
+        found.append(Command(f"precsearch resume {path}", "Continue the search where it stopped"))
     if run.view.front:
-        found.append(Command(f"precsearch export {path} -o best.json", "the best allocation as JSON"))
+        found.append(Command(f"precsearch export {path} -o best.json", "The best allocation as JSON"))
         if not unfinished(run):
-            what = "retrain the front and its baselines on fresh seeds, and say which differences stand"
+            what = "Retrain the front and its baselines on fresh seeds, and say which differences stand"
             found.append(Command(f"precsearch confirm {path} --seeds 5", what))
-    return [*found, Command(f"precsearch list {path}", "every trial, in the terminal")]
+    return [*found, Command(f"precsearch list {path}", "Every trial, in the terminal")]

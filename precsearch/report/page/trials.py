@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from precsearch.report.reading import RunData, Trained
     from precsearch.results import TrialRecord
 
+FOUND = "found"
 _MEASURED = ("brier", "ece", "fgsm_accuracy", "pgd_accuracy", "fgsm_l2_accuracy", "pgd_l2_accuracy",
              "corrupted_accuracy", "bit_flip_accuracy", "perturbation")  # fmt: skip
+_ONE_LINE = 12  # layers whose bits stand in one line
 _PREFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 _UNITS = {"model_size": "B", "activation_memory": "B", "bitops": ""}
 
@@ -27,7 +29,7 @@ class Column:
         header: its short name.
         hint: its whole name, with the unit.
         kind: ``n`` where its cells are numbers, empty where there is none; ``state``, ``bits``, ``long`` or nothing
-            for texts.
+            for texts; ``bits many`` for those that need several lines.
     """
 
     header: str
@@ -42,12 +44,19 @@ class Row:
     Attributes:
         state: how it ended.
         arm: ``found``, or the kind of baseline.
+        front: whether it is a trial of the front.
         cells: one text a column.
     """
 
     state: str
     arm: str
+    front: bool
     cells: tuple[str, ...]
+
+    @property
+    def css(self) -> str:
+        """Its classes in the page."""
+        return " ".join([self.state, *(["front"] if self.front else []), *(["beside"] if self.arm != FOUND else [])])
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,8 @@ class _Maker:
 def trial_table(runs: Sequence[RunData]) -> TrialTable:
     """The table of one run, or of several one after another."""
     entries = [entry for run in runs for entry in _entries(run)]
+    layers = _layers(entries)
+    bits = "bits many" if any(len(names) > _ONE_LINE for names in layers) else "bits"
     makers = [
         *([_text("run", "run directory", lambda entry: entry.run.label)] if len(runs) > 1 else []),
         _number("trial", "number in the study", lambda entry: str(entry.record.number)),
@@ -107,7 +118,9 @@ def trial_table(runs: Sequence[RunData]) -> TrialTable:
         _text("front", "no other trial beats it in every objective", lambda entry: entry.place),
         *_metrics(runs, entries),
         *_settings(entries),
-        _text("bits per layer", "weight/activation bits in the order of the layers, f for float32", _layer_bits, "bits"),
+        _text(
+            "bits per layer", "weight/activation bits in the order of the layers, f for float32", _layer_bits, "bits"
+        ),
         _number("time (s)", "wall-clock seconds of training", lambda entry: f"{entry.record.seconds:.1f}"),
         _text("reason", "why it failed or was pruned", lambda entry: entry.record.reason or "", "long"),
     ]
@@ -116,10 +129,10 @@ def trial_table(runs: Sequence[RunData]) -> TrialTable:
     return TrialTable(
         columns=tuple(makers[index].column for index in kept),
         rows=tuple(
-            Row(entry.record.state, _arm(entry), tuple(row[index] for index in kept))
+            Row(entry.record.state, _arm(entry), bool(entry.place), tuple(row[index] for index in kept))
             for entry, row in zip(entries, cells, strict=True)
         ),
-        layers=_layers(entries),
+        layers=layers,
     )
 
 
@@ -146,7 +159,7 @@ def _number(header: str, hint: str, cell: Callable[[_Entry], str]) -> _Maker:
 
 
 def _arm(entry: _Entry) -> str:
-    return entry.record.baseline or "found"
+    return entry.record.baseline or FOUND
 
 
 def _metrics(runs: Sequence[RunData], entries: Sequence[_Entry]) -> Iterable[_Maker]:
@@ -163,6 +176,8 @@ def _metric(metric: str, values: Sequence[float | None]) -> _Maker:
     header, factor, digits = words.metric_header(metric), 1.0, ".4g"
     if metric.endswith("accuracy"):
         factor, digits = 100.0, ".2f"
+    elif metric == "generalization_gap":
+        header, factor, digits = "gap (points)", 100.0, ".2f"
     elif metric.startswith("average_bits"):
         digits = ".2f"
     elif metric in _UNITS:
