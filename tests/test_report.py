@@ -121,7 +121,7 @@ def test_nothing_is_loaded_and_no_other_script_runs(tmp_path: Path) -> None:
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
-    run = make_run(tmp_path / f"<img src=x onerror='alert(1)'>", last=FAILED.model_copy(update={"reason": HOSTILE}))
+    run = make_run(tmp_path / "<img src=x onerror='alert(1)'>", last=FAILED.model_copy(update={"reason": HOSTILE}))
     bits = TRIALS[0][1]
     layer = bits.layers[0].model_copy(update={"name": HOSTILE})
     bits.model_copy(update={"layers": (layer, *bits.layers[1:])}).to_json(run.trial(0) / "allocation.json")
