@@ -102,7 +102,7 @@ def test_dark_is_dark(browser: Any, one: Written) -> None:
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
         brightness[scheme] = [sum(map(int, color.strip("rgb()").split(","))) for color in (ground, ink)]
-    assert brightness["light"][0] > 600 > 200 > brightness["dark"][0]
+    assert brightness["light"][0] > 600 and brightness["dark"][0] < 200
     assert brightness["light"][1] < 400 < brightness["dark"][1], "the drawings follow"
 
 

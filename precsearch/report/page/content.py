@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from precsearch.report.reading import RunData
 
 RENEW_SECONDS: Final = 30
-_ASPECT: Final = 1.9  # a drawing that is wider than so many times its height gets the whole width
-_VIEW_BOX: Final = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"')
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,6 @@ class FigurePart:
     file: str
     csv: str
     json: str
-    wide: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,6 @@ def _sections(figures: Sequence[Figure], folder: str) -> tuple[SectionPart, ...]
 
 
 def _figure(figure: Figure, folder: str) -> FigurePart:
-    box = _VIEW_BOX.search(figure.svg)
     files: Mapping[str, str] = {kind: f"{folder}/{figure.name}.{kind}" for kind in ("svg", "csv", "json")}
     return FigurePart(
         name=figure.name,
@@ -128,5 +123,4 @@ def _figure(figure: Figure, folder: str) -> FigurePart:
         file=files["svg"],
         csv=files["csv"],
         json=files["json"],
-        wide=box is not None and float(box[1]) > _ASPECT * float(box[2]),
     )

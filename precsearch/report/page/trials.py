@@ -118,9 +118,7 @@ def trial_table(runs: Sequence[RunData]) -> TrialTable:
         _text("front", "no other trial beats it in every objective", lambda entry: entry.place),
         *_metrics(runs, entries),
         *_settings(entries),
-        _text(
-            "bits per layer", "weight/activation bits in the order of the layers, f for float32", _layer_bits, bits
-        ),
+        _text("bits per layer", "weight/activation bits in the order of the layers, f for float32", _layer_bits, bits),
         _number("time (s)", "wall-clock seconds of training", lambda entry: f"{entry.record.seconds:.1f}"),
         _text("reason", "why it failed or was pruned", lambda entry: entry.record.reason or "", "long"),
     ]

@@ -40,9 +40,10 @@ class Written:
     def to_dict(self) -> dict[str, Any]:
         """The one object of ``report --json``.
 
-        Keys: ``report`` (path), ``runs`` (paths), ``finished``, ``lead`` (sentences), ``verdicts`` (the rows of the
-        table, column -> cell), ``figures`` (``name``, ``section``, ``title``, ``caption``, and the paths ``svg``,
-        ``csv`` and ``json``).
+        Keys: ``report`` (path), ``runs`` (paths), ``finished``, ``lead`` and ``notes`` (sentences),
+        ``verdicts`` (``run``, ``trial`` or null for the mean over several, ``against``, ``metric``, ``verdict``,
+        ``difference``, ``low`` and ``high`` of its 95 % interval, ``seeds``, ``p``, ``sentence``), ``figures``
+        (``name``, ``section``, ``title``, ``caption``, and the paths ``svg``, ``csv`` and ``json``).
         """
         return {
             "report": str(self.path),
@@ -50,7 +51,7 @@ class Written:
             "finished": not self.page.unfinished,
             "lead": list(self.page.lead),
             "notes": list(self.page.notes),
-            "verdicts": self.page.verdicts.to_dicts(),
+            "verdicts": [row.told for row in self.page.verdicts.rows],
             "figures": [
                 {
                     "name": figure.name,
