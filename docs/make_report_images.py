@@ -16,8 +16,8 @@ from precsearch.report.page import write_report
 from precsearch.results import RunDirectory
 
 IMAGES = Path(__file__).parent / "images"
-# name -> (width, height of what is shown, pixels a unit)
-VIEWS = {"report-desktop": (1280, 1800, 1), "report-phone": (390, 1400, 2)}
+# name -> (width, height of what is shown, pixels for each)
+VIEWS = {"report-desktop": (1280, 1800, 1), "report-phone": (390, 1400, 1.5)}
 
 
 def browser() -> str:

@@ -267,15 +267,15 @@ class Drawing:
 
     def __init__(self) -> None:
         self.returncode: int | None = None
-        self.killed = False
+        self.stopped = False
 
     def poll(self) -> int | None:
         return self.returncode
 
-    def kill(self) -> None:
-        self.killed = True
+    def terminate(self) -> None:
+        self.stopped = True
 
-    def communicate(self) -> tuple[str, str]:
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         return "", "no room\n"
 
 
@@ -320,14 +320,18 @@ def test_a_running_study_is_drawn_now_and_then(tmp_path: Path, monkeypatch: pyte
         assert at(130, ended=True) == 2  # too soon
         assert at(131, ended=False) == 3 and len(silent.told) == 1
         assert at(200, ended=False) == 3
-    assert [each.killed for each in drawn] == [False, False, True]
+    assert [each.stopped for each in drawn] == [False, False, True]
 
 
-def test_drawing_happens_in_another_process(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_drawing_happens_in_another_process_that_can_be_stopped(tmp_path: Path) -> None:
     run = make_run(tmp_path / "made")
     drawing = redraw._draw(run.path)
-    assert drawing.communicate()[0] is None or drawing.returncode == 0
+    drawing.communicate()
     assert drawing.returncode == 0 and (run.path / "report.html").is_file()
+    stopped = redraw._draw(run.path)
+    redraw._stop(stopped)
+    assert stopped.returncode != 0 and not list(run.path.rglob("*.tmp"))
 
 
 def test_a_report_that_fails_loses_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from precsearch.results import Progress, RunDirectory, TrialRecord
 
 PAUSE: Final = 30.0  # seconds from the start of one drawing to that of the next, at least
-_DRAW: Final = "import os, sys; os.nice(19); from precsearch.cli import main; main(['report', sys.argv[1]])"
+_PATIENCE: Final = 5.0  # seconds that a drawing has to clear up when it is stopped
+_DRAW: Final = """\
+import os, signal, sys
+os.nice(19)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+from precsearch.cli import main
+main(["report", sys.argv[1]])
+"""
 
 
 class Redrawn:
@@ -52,8 +59,7 @@ class Redrawn:
     ) -> None:
         """End the drawing, leave the terminal as it was."""
         if self._drawing is not None:
-            self._drawing.kill()
-            self._drawing.communicate()
+            _stop(self._drawing)
             self._drawing = None
         self.watch.__exit__(kind, error, trace)
 
@@ -123,6 +129,15 @@ def closing_report(run: RunDirectory, say: Callable[[str], None]) -> Path | None
         reason = complaint(error)[0]
     say(f"the report was not written: {reason}; `precsearch report RUN_DIR` writes it, the run itself is whole")
     return None
+
+
+def _stop(drawing: subprocess.Popen[str]) -> None:
+    drawing.terminate()
+    try:
+        drawing.communicate(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        drawing.kill()
+        drawing.communicate()
 
 
 def _draw(path: Path) -> subprocess.Popen[str]:

@@ -155,7 +155,7 @@ def _costs(allocation: Allocation) -> list[Tile]:
 
 
 def _cost(name: str, value: float, in_float: float, unit: str) -> Tile:
-    times = f", {in_float / value:.1f} times as much" if value else ""
+    times = f", {in_float / value:.3g} times as much" if value else ""
     return Tile(
         name, f"{words.prefixed(value)}{unit}".strip(), f"float32: {words.prefixed(in_float)}{unit}".strip() + times
     )
