@@ -14,11 +14,22 @@ from made_runs import FAILED, TRIALS, listing, make_run, record
 from precsearch.cli import main
 from precsearch.files import write_text
 from precsearch.report import redraw
+from precsearch.report.figures import Figure, Table
 from precsearch.report.page import write_report
 from precsearch.results import RunDirectory, TrialRecord
 
-SMALL = Made(trials=4, seeds=2)
+SMALL = Made(trials=4, seeds=0)
+FIGURE = Figure(
+    "one", "Section", "One & only", "What <it> shows.", Table(("a",), ((1,), (None,))), "<svg><path/></svg>"
+)
 HOSTILE = """<script>alert("1")</script>'"&{{ 7 * 7 }}"""
+
+
+@pytest.fixture(autouse=True)
+def quickly_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes seconds: only slow tests do it."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr("precsearch.report.figures.draw", lambda runs: [FIGURE])
 
 
 @pytest.fixture
@@ -109,6 +120,7 @@ def test_the_experiment_and_the_machine_are_on_the_page(tmp_path: Path) -> None:
     assert "cannot be read" in page(run)
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_and_no_other_script_runs(tmp_path: Path) -> None:
     html = page(make_report(tmp_path / "made", SMALL))
     parsed = Words(html)
@@ -120,6 +132,7 @@ def test_nothing_is_loaded_and_no_other_script_runs(tmp_path: Path) -> None:
     assert not re.search(r"@import|url\((?!#|data:)", html)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     run = make_run(tmp_path / "<img src=x onerror='alert(1)'>", last=FAILED.model_copy(update={"reason": HOSTILE}))
     bits = TRIALS[0][1]
@@ -136,6 +149,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert HOSTILE in [row["reason"] for row in rows]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = make_report(tmp_path / "made", SMALL)
     first = page(run), listing(run.path / "figures")
@@ -155,6 +169,7 @@ def test_only_the_report_is_written(tmp_path: Path) -> None:
 def test_numbers_lie_beside_every_figure(call: Any, tmp_path: Path) -> None:
     run = make_report(tmp_path / "made", SMALL)
     told = json.loads(call("report", run.path, "--json")[1])
+    assert [figure["name"] for figure in told["figures"]] == ["one"]
     assert told["report"] == str(run.path / "report.html") and told["finished"] is True
     html = Path(told["report"]).read_text()
     for figure in told["figures"]:
@@ -191,6 +206,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     assert "minimize validation_loss" in html and "not comparable" in html and "same images" in html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "note"),
     [
@@ -355,5 +371,54 @@ def test_a_thousand_trials_fit_in_two_megabytes(tmp_path: Path) -> None:
     assert len({row["trial"] for row in trial_rows(html)}) == 1000
 
 
+@pytest.mark.slow
 def test_a_usual_run_fits_in_one_megabyte(tmp_path: Path) -> None:
     assert len(page(make_report(tmp_path / "made", Made(trials=40))).encode()) < 1_000_000
+
+
+def test_fresh_seeds_carry_the_verdicts(tmp_path: Path) -> None:
+    run = make_report(tmp_path / "made", Made(trials=4, seeds=3))
+    written = write_report([run])
+    rows = [row.told for row in written.page.verdicts.rows]
+    records = [record for _, record in run.confirmations()]
+    for told in rows:
+        if told["trial"] is None:
+            continue
+        mine = {
+            each.seed: each.metrics[told["metric"]]
+            for each in records
+            if each.number == told["trial"] and each.baseline == "found"
+        }
+        other = {
+            each.seed: each.metrics[told["metric"]]
+            for each in records
+            if each.number == told["trial"] and each.baseline == told["against"]
+        }
+        gaps = [mine[seed] - other[seed] for seed in mine]
+        assert told["difference"] == pytest.approx(sum(gaps) / len(gaps)) and told["seeds"] == len(gaps) == 3
+    assert {told["metric"] for told in rows} >= {"test_accuracy"} and {told["against"] for told in rows} == {
+        "uniform",
+        "random",
+    }
+    lead = " ".join(written.page.lead)
+    assert "3 fresh seeds" in lead and "uniform bits at the same budget" in lead and "random bits" in lead
+    text = "".join(Words(written.path.read_text()).text)
+    for row in written.page.verdicts.rows:
+        assert row.sentence in text
+
+
+def test_single_trainings_show_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "made")
+    written = write_report([run])
+    rows = written.page.verdicts.rows
+    assert len(rows) == 6 and {row.told["verdict"] for row in rows} == {"not shown"}
+    assert [row.told["difference"] for row in rows if row.told["against"] == "uniform"] == pytest.approx([0.01] * 3)
+    lead = " ".join(written.page.lead)
+    assert "not shown" in lead and "precsearch confirm" in lead and "+1.00 points against uniform" in lead
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    without = write_report([make_report(tmp_path / "a", Made(trials=2, baselines=(), seeds=0))])
+    assert "No baseline has ended" in without.page.lead[0] and not without.page.verdicts.rows
+    empty = write_report([make_report(tmp_path / "b", Made(trials=0, failed=0, pruned=0))])
+    assert "No trial has completed" in empty.page.lead[0]
