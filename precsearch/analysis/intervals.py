@@ -9,11 +9,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = Sequence[float] | NDArray[np.float64]
+Floats = NDArray[np.float64]
+Samples = Sequence[float] | Floats
 Method = Literal["t", "bca", "none"]
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 9999
+_BATCH: Final = 500  # resamples in memory at once
 _SAME: Final = 1e-9  # values that differ by so little of their size are equal: sums of floats round differently
 
 
@@ -56,16 +58,18 @@ def mean_interval(samples: Samples, method: str = "auto", level: float = LEVEL, 
     Raises:
         ValueError: when there is no sample, one is not finite, or the method is unknown.
     """
-    if method not in INTERVALS:
-        raise ValueError(f"one of {', '.join(INTERVALS)} must be given as method, but got {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"one of {', '.join(METHODS)} must be given as method, but got {method!r}")
     values = checked(samples)
     mean, n = float(values.mean()), len(values)
     if n == 1 or equal(values):
         return Interval(mean, None, None, n, "none")
-    return INTERVALS[method](values, level, seed)
+    name = "t" if method == "auto" else method
+    low, high = ENDS[name](values, level, seed)
+    return Interval(mean, float(low), float(high), n, "t" if name == "t" else "bca")
 
 
-def checked(samples: Samples) -> NDArray[np.float64]:
+def checked(samples: Samples) -> Floats:
     """`samples` as an array.
 
     Raises:
@@ -77,32 +81,35 @@ def checked(samples: Samples) -> NDArray[np.float64]:
     return values
 
 
-def equal(values: NDArray[np.float64]) -> bool:
+def equal(values: Floats) -> bool:
     """Whether they are all the same, so that they say nothing about their spread."""
     return bool(np.ptp(values) <= _SAME * np.abs(values).max())
 
 
-def _t(values: NDArray[np.float64], level: float, _seed: int) -> Interval:
+def _t(values: Floats, level: float, _seed: int) -> tuple[Floats, Floats]:
     from scipy import stats
 
-    n, mean = len(values), float(values.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n, "t")
+    n, mean = values.shape[-1], values.mean(axis=-1)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=-1, ddof=1) / np.sqrt(n)
+    return mean - half, mean + half
 
 
-def _bca(values: NDArray[np.float64], level: float, seed: int) -> Interval:
+def _bca(values: Floats, level: float, seed: int) -> tuple[Floats, Floats]:
     from scipy import stats
 
-    generator = np.random.default_rng(seed)
     ends = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=level, method="BCa", random_state=generator
+        (values,),
+        np.mean,
+        axis=-1,
+        n_resamples=RESAMPLES,
+        batch=_BATCH,
+        confidence_level=level,
+        method="BCa",
+        random_state=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(values.mean()), float(ends.low), float(ends.high), len(values), "bca")
+    return np.asarray(ends.low), np.asarray(ends.high)
 
 
-# name -> (samples, level, seed) -> interval
-INTERVALS: Final[Mapping[str, Callable[[NDArray[np.float64], float, int], Interval]]] = {
-    "auto": _t,
-    "t": _t,
-    "bca": _bca,
-}
+# name -> ([..., n] samples, level, seed) -> [...] low and high ends; none of the samples all equal
+ENDS: Final[Mapping[str, Callable[[Floats, float, int], tuple[Floats, Floats]]]] = {"t": _t, "bca": _bca}
+METHODS: Final = ("auto", *ENDS)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from precsearch.report.figures.alone import sensitivity
 from precsearch.report.figures.attacks import attacked_by_bits, over_epsilon
 from precsearch.report.figures.base import Figure, Table
-from precsearch.report.figures.bits import bits_over_front, bits_per_layer
+from precsearch.report.figures.bits import bits_per_layer
 from precsearch.report.figures.calibrated import reliability
+from precsearch.report.figures.confirmed import paired_differences
 from precsearch.report.figures.corrupted import bit_flips, corruption_bars
+from precsearch.report.figures.front_bits import bits_over_front
+from precsearch.report.figures.importances import importances
 from precsearch.report.figures.parallel import parallel
 from precsearch.report.figures.searching import entropy
 from precsearch.report.figures.tradeoff import against_bitops, against_size, gap_by_bits
@@ -24,6 +27,7 @@ __all__ = ["FIGURES", "Figure", "Table", "draw"]
 FIGURES: dict[str, Callable[[Sequence[RunData]], Figure | None]] = {
     "front-bitops": against_bitops,
     "front-size": against_size,
+    "confirmed": paired_differences,
     "bits-per-layer": bits_per_layer,
     "bits-over-front": bits_over_front,
     "sensitivity": sensitivity,
@@ -35,6 +39,7 @@ FIGURES: dict[str, Callable[[Sequence[RunData]], Figure | None]] = {
     "corruptions": corruption_bars,
     "bit-flips": bit_flips,
     "parallel": parallel,
+    "importances": importances,
 }
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import SECTION
-from precsearch.report.figures.marks import cells, name_rows, row_height
-from precsearch.report.figures.sheet import printable, sheet
+from precsearch.report.figures.marks import READABLE, cells, name_rows, row_height
+from precsearch.report.figures.sheet import sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from precsearch.report.reading import RunData, Trained
 
 _AROUND: Final = 46.0
-_READABLE: Final = 13.0
 _MOST_TEXTS: Final = 8
 _DECADES: Final = 3.0  # losses a thousandth of the largest are as faint as can be
 _has = chosen.evaluated(lambda evaluation: evaluation.alone)
@@ -61,7 +61,7 @@ def _heat(axes: Axes, evaluation: Evaluation, target: str, largest: float, heigh
     layers = list(dict.fromkeys(each.layer for each in own))
     widths = sorted({each.bits for each in own})
     values = {(layers.index(each.layer), widths.index(each.bits)): _added(each, evaluation) for each in own}
-    readable = height / len(layers) >= _READABLE and len(widths) <= _MOST_TEXTS
+    readable = height / len(layers) >= READABLE and len(widths) <= _MOST_TEXTS
     texts = {place: _short(value) for place, value in values.items()} if readable else {}
     cells(axes, {place: _strength(value, largest) for place, value in values.items()}, "uniform", texts)
     name_rows(axes, layers, height / len(layers))

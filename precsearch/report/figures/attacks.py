@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import curve
+from precsearch.report.figures.palette import arm_style, hex_of
 from precsearch.report.figures.scatter import Plane, Value, scatter
-from precsearch.report.figures.sheet import key, printable, sheet
+from precsearch.report.figures.sheet import key, sheet
+from precsearch.report.figures.svg import printable
 from precsearch.report.figures.tradeoff import cut
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def over_epsilon(runs: Sequence[RunData]) -> Figure | None:
                 axes.set_title(printable(f"{run.label}: {title}" if len(runs) > 1 else title))
                 _curves(axes, networks, own[index])
         every = list(dict.fromkeys(each.arm for _, networks in arms for each in networks))
-        page.legend([(key(arm), arm) for arm in every])
+        page.legend([*((key(arm), arm) for arm in every), *_noise_key(arms)])
         caption = _caption(runs, arms)
         name, title = "epsilon", "Accuracy against the size of an attack"
         return Figure(name, SECTION, title, caption, _table(runs), page.svg(name, title, caption))
@@ -91,16 +93,40 @@ def _failed(trained: Trained) -> list[MaskingCheck]:
     return [each for each in trained.evaluation.masking if not each.passed] if trained.evaluation else []
 
 
+def _noise(trained: Trained, found: AttackCurve) -> tuple[float, float] | None:
+    """Epsilon and accuracy under noise of equal norm: the check is held against the curve at that epsilon."""
+    evaluation = trained.evaluation
+    if evaluation is None or found.norm != evaluation.attacks[0].norm:  # the norm that checks are made in
+        return None
+    check = next((each for each in evaluation.masking if each.check == "noise"), None)
+    pairs = zip(found.epsilons, found.accuracies, strict=True)
+    at = [epsilon for epsilon, accuracy in pairs if check and epsilon > 0 and accuracy == check.bound]
+    return (at[0], check.value) if check and len(at) == 1 else None
+
+
 def _curves(axes: Axes, networks: Sequence[Trained], which: tuple[str, str]) -> None:
     for trained in reversed(networks):  # the found network on top
         found = _curve_of(trained, *which)
         if found is not None:
             heights = [100 * accuracy for accuracy in found.accuracies]
             curve(axes, found.epsilons, heights, trained.arm, hollow=bool(_failed(trained)), clip_on=False)
+            noise = _noise(trained, found)
+            if noise is not None:
+                color = hex_of(arm_style(trained.arm).color)
+                axes.plot([noise[0]], [100 * noise[1]], marker="x", color=color, linestyle="none", clip_on=False)
     axes.set_ylim(0, 100)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"ε ({_NORMS[which[1]]})")
+
+
+def _noise_key(arms: Sequence[tuple[RunData, Sequence[Trained]]]) -> list[tuple[object, str]]:
+    from matplotlib.lines import Line2D
+
+    networks = [each for _, own in arms for each in own]
+    drawn = any(_noise(each, found) for each in networks if each.evaluation for found in each.evaluation.attacks)
+    look = Line2D([], [], color=hex_of("muted"), marker="x", linestyle="none")
+    return [(look, "noise of equal norm")] if drawn else []
 
 
 def _caption(runs: Sequence[RunData], arms: Sequence[tuple[RunData, Sequence[Trained]]]) -> str:

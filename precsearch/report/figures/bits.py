@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from precsearch.report import words
 from precsearch.report.figures import chosen
-from precsearch.report.figures.base import Cell, Figure, Table
-from precsearch.report.figures.marks import cells, name_rows, row_height, square
+from precsearch.report.figures.base import Figure, Table
+from precsearch.report.figures.marks import READABLE, name_rows, row_height, square
 from precsearch.report.figures.palette import hex_of
-from precsearch.report.figures.sheet import printable, sheet
+from precsearch.report.figures.sheet import sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,10 +24,8 @@ SECTION: Final = "Bits"
 _LOOKS: Final[dict[Target, tuple[str, str]]] = {
     "weight": ("found", "s"), "activation": ("uniform", "D"), "gradient": ("random", "^"),
 }  # fmt: skip
-_NAMES: Final[dict[Target, str]] = {"weight": "weights", "activation": "activations", "gradient": "gradients"}
+NAMES: Final[dict[Target, str]] = {"weight": "weights", "activation": "activations", "gradient": "gradients"}
 _AROUND: Final = 62.0  # height of an axis' labels and title
-_MOST_TEXTS: Final = 12  # columns of a heat map that numbers fit into
-_READABLE: Final = 13.0  # height of a row that a number fits into
 
 
 def bits_per_layer(runs: Sequence[RunData]) -> Figure | None:
@@ -44,8 +43,8 @@ def bits_per_layer(runs: Sequence[RunData]) -> Figure | None:
             _bars(left, allocation)
             _shares(right, allocation)
         page.drawing.axes[0].get_gridspec().set_width_ratios([2.6, 1])  # type: ignore[union-attr]
-        targets = _targets([allocation for *_, allocation in picked])
-        page.legend([(_key(target), _NAMES[target]) for target in targets])
+        targets = quantized([allocation for *_, allocation in picked])
+        page.legend([(_key(target), NAMES[target]) for target in targets])
         caption = " ".join(_told_bits(run, trained, allocation, len(runs) > 1) for run, trained, allocation in picked)
         rows = tuple(
             (run.label, trained.record.number, layer.name, *(layer.bits(t) for t in _LOOKS), layer.numel, layer.macs)
@@ -57,36 +56,11 @@ def bits_per_layer(runs: Sequence[RunData]) -> Figure | None:
         return Figure(name, SECTION, title, caption, Table(columns, rows), page.svg(name, title, caption))
 
 
-def bits_over_front(runs: Sequence[RunData]) -> Figure | None:
-    """Bits of each layer, for every member of the front from the fewest bits on average to the most."""
-    maps = [
-        (run, target, members)
-        for run in runs
-        if (members := _ordered(run))
-        for target in _targets([each.allocation for each in members if each.allocation])
-    ]
-    if not maps:
-        return None
-    rows = [len(_layers(members)) for _, _, members in maps]
-    heights = [row_height(count) * count for count in rows]
-    every = sorted({b for _, t, ms in maps for each in ms for _, b in _bits(each, t) if b is not None})
-    with sheet(sum(heights) + 46.0 * len(maps) + 24, len(maps), ratios=heights) as page:
-        for axes, (run, target, members), height in zip(page.panels, maps, heights, strict=True):
-            where = f"{run.label}: " if len(runs) > 1 else ""
-            axes.set_title(printable(f"{where}{_NAMES[target]}"))
-            _heat(axes, target, members, every, height)
-        page.panels[-1].set_xlabel("average bits of the front's members")
-        page.legend([(square("found", _alpha(bits, every)), f"{bits}") for bits in every])
-        caption = _front_caption(runs, maps)
-        name, title = "bits-over-front", "Bits of each layer over the front"
-        return Figure(name, SECTION, title, caption, _front_table(maps), page.svg(name, title, caption))
-
-
 def _best(run: RunData) -> Trained | None:
     return chosen.shown(run, lambda trained: trained.allocation is not None)
 
 
-def _targets(allocations: Sequence[Allocation]) -> list[Target]:
+def quantized(allocations: Sequence[Allocation]) -> list[Target]:
     """Those that any layer quantizes."""
     return [
         target
@@ -119,18 +93,23 @@ def _bars(axes: Axes, allocation: Allocation) -> None:
 
 
 def _shares(axes: Axes, allocation: Allocation) -> None:
-    shares = [100 * layer.numel / total for layer in allocation.layers for total in [_own(allocation)]]
+    shares = [100 * layer.numel / _own(allocation) for layer in allocation.layers]
     room = row_height(len(shares), 24.0)
     axes.barh(range(len(shares)), shares, height=0.62, color=hex_of("muted"), alpha=0.45, linewidth=0)
     for row, share in enumerate(shares):
-        if room >= _READABLE:
-            text = f"{share:.0f} %" if share >= 1 else "< 1 %"
+        if room >= READABLE:
+            text = _percent(allocation.layers[row].numel, allocation)
             axes.text(share + 2, row, text, va="center_baseline", color=hex_of("muted"))
-    axes.set_xlim(0, 150 if room >= _READABLE else 100)
+    axes.set_xlim(0, 150 if room >= READABLE else 100)
     axes.set_xticks([])
     axes.set_title("of the weights")
     _rows(axes, allocation.layers)
     axes.set_yticks([])
+
+
+def _percent(numel: int, allocation: Allocation) -> str:
+    share = 100 * numel / _own(allocation)
+    return f"{share:.0f} %" if share >= 1 else "< 1 %"
 
 
 def _own(allocation: Allocation) -> int:
@@ -164,82 +143,8 @@ def _told_bits(run: RunData, trained: Trained, allocation: Allocation, several: 
         most, least = max(bits, key=lambda pair: pair[1]), min(bits, key=lambda pair: pair[1])
         text += (
             f" {most[0].name} has the most weight bits ({most[1]}), {least[0].name} the fewest ({least[1]},"
-            f" {100 * least[0].numel / _own(allocation):.0f} % of the weights)."
+            f" {_percent(least[0].numel, allocation)} of the weights)."
         )
     elif bits:
         text += f" Every quantized layer has {bits[0][1]} weight bits."
     return text[0].upper() + text[1:] if not several else text
-
-
-def _ordered(run: RunData) -> list[Trained]:
-    """Members of the front that have an allocation, by average bits."""
-    members = [each for each in run.front if each.allocation is not None]
-    return sorted(members, key=lambda each: (chosen.average_bits(each) or 0.0, each.record.number))
-
-
-def _layers(members: Sequence[Trained]) -> list[str]:
-    """Layers of all members; they may be different networks where the outer search chose their depth."""
-    return list(dict.fromkeys(layer.name for each in members if each.allocation for layer in each.allocation.layers))
-
-
-def _bits(trained: Trained, target: Target) -> list[tuple[str, int | None]]:
-    return list(trained.allocation.bits(target).items()) if trained.allocation else []
-
-
-def _alpha(bits: int, every: Sequence[int]) -> float:
-    return 0.06 + 0.9 * _strength(bits, every)
-
-
-def _strength(bits: int, every: Sequence[int]) -> float:
-    return every.index(bits) / max(1, len(every) - 1)
-
-
-def _heat(axes: Axes, target: Target, members: Sequence[Trained], every: Sequence[int], height: float) -> None:
-    layers = _layers(members)
-    found = {
-        (layers.index(layer), column): bits
-        for column, each in enumerate(members)
-        for layer, bits in _bits(each, target)
-        if bits is not None
-    }
-    readable = len(members) <= _MOST_TEXTS and height / len(layers) >= _READABLE
-    cells(
-        axes,
-        {place: _strength(bits, every) for place, bits in found.items()},
-        "found",
-        {place: str(bits) for place, bits in found.items()} if readable else {},
-    )
-    axes.set_xlim(-0.5, len(members) - 0.5)
-    axes.set_ylim(len(layers) - 0.5, -0.5)
-    name_rows(axes, layers, height / len(layers))
-    step = -(-len(members) // _MOST_TEXTS)
-    shown = range(0, len(members), step)
-    axes.set_xticks(list(shown), [f"{chosen.average_bits(members[at]) or 0:.1f}" for at in shown])
-
-
-def _front_caption(runs: Sequence[RunData], maps: Sequence[tuple[RunData, Target, list[Trained]]]) -> str:
-    text = "Each column is a member of the front, from the fewest bits on average to the most; darker is more bits."
-    for run, target, members in maps:
-        means: dict[str, list[int]] = {}
-        for each in members:
-            for layer, bits in _bits(each, target):
-                if bits is not None:
-                    means.setdefault(layer, []).append(bits)
-        averages = {layer: sum(found) / len(found) for layer, found in means.items()}
-        if len(members) > 1 and len(set(averages.values())) > 1:
-            most, least = max(averages, key=averages.__getitem__), min(averages, key=averages.__getitem__)
-            text += (
-                f" {_NAMES[target].capitalize()}{f' of {run.label}' if len(runs) > 1 else ''}: {most} has the most over"
-                f" the front ({averages[most]:.1f} on average), {least} the fewest ({averages[least]:.1f})."
-            )
-    return text
-
-
-def _front_table(maps: Sequence[tuple[RunData, Target, list[Trained]]]) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (run.label, each.record.number, chosen.average_bits(each), target, layer, bits)
-        for run, target, members in maps
-        for each in members
-        for layer, bits in _bits(each, target)
-    ]
-    return Table(("run", "trial", "average_bits", "target", "layer", "bits"), tuple(rows))

@@ -9,7 +9,8 @@ from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import curve
 from precsearch.report.figures.palette import hex_of
-from precsearch.report.figures.sheet import key, printable, sheet
+from precsearch.report.figures.sheet import key, sheet
+from precsearch.report.figures.svg import printable
 from precsearch.report.figures.tradeoff import GENERALIZATION
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from precsearch.report.figures.attacks import SECTION
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import curve, square
 from precsearch.report.figures.palette import arm_style, hex_of
-from precsearch.report.figures.sheet import key, printable, sheet
+from precsearch.report.figures.sheet import key, sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,6 +11,7 @@ from precsearch.report.figures.sheet import SMALL, shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+READABLE: Final = 13.0  # height of a row that a number fits into
 Point = tuple[float, float]
 _TIGHT: Final = 2.5  # a range so many times that of what matters is cut down to it
 _DARK: Final = 0.6  # opacity from which text in a cell is in the paper's colour
@@ -62,7 +63,7 @@ def cells(
 
     steps: dict[float, list[tuple[int, int]]] = {}
     for place, value in sorted(values.items()):
-        steps.setdefault(round(0.06 + 0.9 * value, 2), []).append(place)
+        steps.setdefault(round(opacity(value), 2), []).append(place)
     for alpha, places in sorted(steps.items()):
         corners = [
             (column + x, row + y)
@@ -72,16 +73,22 @@ def cells(
         codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(places)
         axes.add_patch(PathPatch(Path(corners, codes), facecolor=hex_of(color), edgecolor="none", alpha=alpha))
     for (row, column), text in texts.items():
-        strong = 0.06 + 0.9 * values.get((row, column), 0.0) > _DARK
-        axes.text(
-            column, row, text, ha="center", va="center_baseline", color=hex_of("paper" if strong else "ink"), size=SMALL
+        strong = opacity(values.get((row, column), 0.0)) > _DARK
+        shown = axes.text(
+            column, row, text, ha="center", va="center_baseline", color=hex_of("paper" if strong else "ink")
         )
+        shown.set_in_layout(False)  # it lies inside, and measuring hundreds takes long
     axes.set_xlim(-0.5, max(column for _, column in values) + 0.5)
     axes.set_ylim(max(row for row, _ in values) + 0.5, -0.5)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def opacity(strength: float) -> float:
+    """Of a cell, so that the faintest can still be told from none."""
+    return 0.1 + 0.86 * strength
 
 
 def name_rows(axes: Axes, names: Sequence[str], room: float) -> None:

@@ -6,7 +6,7 @@ so that a page can set them all, and a program that knows no variables still sho
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 # name of the CSS variable -> (light, dark); the light ones differ, for each stands for its variable in a drawing.
 # Arms and runs: Okabe and Ito's palette, lightened on dark paper.
@@ -36,7 +36,7 @@ class Style(NamedTuple):
 
     color: str
     marker: str
-    dashes: str | tuple[int, tuple[float, ...]]
+    dashes: Literal["solid"] | tuple[int, tuple[float, ...]]
 
 
 _ARMS: Final = {

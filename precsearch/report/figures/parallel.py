@@ -12,7 +12,8 @@ from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import strands
 from precsearch.report.figures.palette import hex_of
-from precsearch.report.figures.sheet import printable, sheet, shortened
+from precsearch.report.figures.sheet import sheet, shortened
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +33,14 @@ _BITS: Final = "average bits"
 
 @dataclass(frozen=True)
 class _Scale:
-    """One axis: its name, what is added to it in the drawing, where a trial lies on it (0 to 1, None where it has no
-    value), the value itself, and marks to read it by.
+    """One axis.
+
+    Attributes:
+        name: what lies on it.
+        note: what the drawing adds to the name.
+        place: where a trial lies on it, 0 to 1; None where it has no value.
+        value: of a trial, as it was chosen or measured.
+        marks: (place, text) to read it by.
     """
 
     name: str

@@ -11,7 +11,8 @@ from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import SECTION
 from precsearch.report.figures.marks import strands
 from precsearch.report.figures.palette import hex_of, run_color
-from precsearch.report.figures.sheet import printable, sheet
+from precsearch.report.figures.sheet import sheet
+from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet

@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.report.figures.palette import arm_style, hex_of
-from precsearch.report.figures.svg import themed
+from precsearch.report.figures.svg import printable, themed
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -81,7 +81,7 @@ class Sheet:
         """Show `text` where a pointer rests on `artist`."""
         name = f"tip-{len(self._tips)}"
         artist.set_gid(name)
-        self._tips[name] = printable(text)
+        self._tips[name] = text
 
     def legend(self, entries: Sequence[tuple[Any, str]]) -> None:
         """A legend above the panels, in as many columns as fit.
@@ -91,7 +91,9 @@ class Sheet:
         """
         if not entries:
             return
-        texts = [printable(text) for _, text in entries]
+        # an underscore first would hide an entry
+        texts = [f"\N{ZERO WIDTH NON-JOINER}{text}" if text.startswith("_") else text for _, text in entries]
+        texts = [printable(text) for text in texts]
         self.drawing.legend(
             [artist for artist, _ in entries],
             texts,
@@ -118,7 +120,7 @@ def sheet(
     rows: int = 1,
     columns: int = 1,
     ratios: Sequence[float] | None = None,
-    share: tuple[bool | str, bool | str] = (False, False),
+    share: tuple[bool, bool] = (False, False),
 ) -> Iterator[Sheet]:
     """A sheet `WIDTH` wide, with rows x columns panels; drawing on it and `Sheet.svg` belong inside the ``with``.
 
@@ -157,12 +159,6 @@ def key(arm: str, color: str | None = None, line: bool = True) -> Any:
     return Line2D(
         [], [], color=shown, marker=style.marker, linestyle=style.dashes if line else "none", markeredgecolor="none"
     )
-
-
-def printable(text: str) -> str:
-    """`text` without what XML or a legend of matplotlib would refuse."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text.replace("\n", " · "))
-    return f"\N{ZERO WIDTH NON-JOINER}{shown}" if shown.startswith("_") else shown
 
 
 def shortened(text: str, most: int = 18) -> str:

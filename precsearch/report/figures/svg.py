@@ -11,6 +11,7 @@ from precsearch.report.figures.palette import COLORS
 
 CLASS: Final = "precsearch-figure"
 _FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_JOINERS: Final = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _NUMBER: Final = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _DOT: Final = re.compile(r"M(\S+ \S+?)L\1(?=[MLz]|$)")
 _REFERENCE: Final = re.compile(r"url\(#([^)]+)\)")
@@ -53,13 +54,18 @@ def themed(source: str, name: str, title: str, description: str, tips: Mapping[s
             "stroke-linejoin": "round",
         },
     )
-    ElementTree.SubElement(root, "desc").text = description
+    ElementTree.SubElement(root, "desc").text = printable(description)
     style = ElementTree.SubElement(root, "style")
     used = _used(read)
     for child in read:
         root.extend(_cleaned(child, name, used, tips))
     style.text = _css({value for each in root.iter() for value in each.attrib.values()})
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def printable(text: str) -> str:
+    """`text` in one line, without what XML refuses."""
+    return "".join(letter if letter.isprintable() or letter in _JOINERS else " " for letter in text)
 
 
 def _used(read: ElementTree.Element) -> set[str]:
@@ -91,7 +97,7 @@ def _cleaned(
     elif tag == "path" and made.get("fill") == "none" and "stroke" not in made.attrib:
         return []
     if tip is not None:
-        ElementTree.SubElement(made, "title").text = tip
+        ElementTree.SubElement(made, "title").text = printable(tip)
     made.extend(inside)
     return [made]
 

@@ -142,4 +142,23 @@ def _gap_caption(runs: Sequence[RunData]) -> str:
             ]
             text += f", {arm} baselines {100 * median(own):.2f}" if own else ""
         text += "."
+    for run in runs:
+        pairs = [
+            (bits, each.record.metrics[_GAP])
+            for each in run.trials
+            if (bits := chosen.average_bits(each)) is not None and _GAP in each.record.metrics
+        ]
+        text += _ranked(pairs, f" of {run.label}" if len(runs) > 1 else "")
     return text
+
+
+def _ranked(pairs: Sequence[tuple[float, float]], where: str) -> str:
+    from precsearch.analysis.correlation import rank_correlation
+
+    found = rank_correlation([bits for bits, _ in pairs], [gap for _, gap in pairs])
+    if found.value is None or found.low is None or found.high is None:
+        return ""
+    return (
+        f" Rank correlation of gap and bits over the trials{where}: {found.value:+.2f}"
+        f" (95 % interval {found.low:+.2f} to {found.high:+.2f})."
+    )
