@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.allocation import FLOAT_BITS
 from precsearch.report import words
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.report.reading import RunData
     from precsearch.report.view import Member
+
+ALONE: Final = ("float",)  # baselines beside the best trial only: no budget holds for them
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,13 @@ def unfinished(run: RunData) -> bool:
     if len(run.view.trials) < _wanted(run):
         return True
     ended = {(record.number, record.baseline) for record in run.view.baselines}
-    kinds = run.experiment.study.baselines
-    return any((member.record.number, kind) not in ended for member in run.view.front for kind in kinds)
+    best = run.view.best.record.number if run.view.best is not None else None
+    return any(
+        (member.record.number, kind) not in ended
+        for member in run.view.front
+        for kind in run.experiment.study.baselines
+        if kind not in ALONE or member.record.number == best
+    )
 
 
 def notes(runs: Sequence[RunData]) -> tuple[str, ...]:
