@@ -15,6 +15,7 @@ from precsearch.conversion import apply_allocation, preview, reread
 from precsearch.data import Batches, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
+from precsearch.evaluation.whole import SplitName, evaluate_network
 from precsearch.experiment import Experiment
 from precsearch.files import write_text
 from precsearch.models import weights_used
@@ -34,17 +35,18 @@ from precsearch.training.recalibration import recalibrate
 from precsearch.training.stages import FinetuneStage, SearchStage
 
 
-def run_trial(experiment: Experiment, session: Session) -> TrialResult:
+def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "validation") -> TrialResult:
     """Train one trial: warm-up, search, discretize, recalibrate, fine-tune, evaluate.
 
     Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
     uninterrupted one to the bit (on one machine, with the same number of threads). What may have changed since
-    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json`` and
-    ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
+    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json``, ``evaluation.json``
+    and ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
 
     Args:
         experiment: a resolved point of the search space.
         session: seed, directory, and where to report.
+        evaluated: the split that `evaluate:` is measured on; its name comes before those of the metrics.
 
     Raises:
         DivergedError: when a loss or a metric is no longer finite.
@@ -56,9 +58,9 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         torch.manual_seed(session.seed)
         training = _Training(experiment, session)
         allocation, model = training.run()
-        metrics = evaluate(model, training.data, allocation)
-    for name, value in metrics.items():
-        check_finite(name, value)
+        metrics = _finite(evaluate(model, training.data, allocation))
+        evaluation = evaluate_network(model, training.data, experiment.evaluate, evaluated, session.seed)
+    metrics |= _finite(evaluation.metrics())
     provenance = (
         origin(experiment, session)
         | {
@@ -69,6 +71,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
     )
     allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
+    evaluation.write(session.directory)
     save_weights(model, session.directory / "weights.safetensors")
     return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
 
@@ -211,6 +214,12 @@ class _Training:
         self.session.report(self.history[-1], folder)
         self.order.set_state(state["order"])
         torch.random.set_rng_state(state["rng"])
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    for name, value in metrics.items():
+        check_finite(name, value)
+    return metrics
 
 
 @contextmanager
