@@ -132,7 +132,7 @@ def knee(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> Tri
     return ordered[int(np.flatnonzero(sums <= sums.min() + _TIE)[0])]
 
 
-def chosen(members: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]) -> int | None:
+def chosen(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> int | None:
     """The number of a front's `knee`; None where the front is empty."""
     return knee(members, objectives).number if members else None
 

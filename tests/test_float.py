@@ -31,7 +31,7 @@ FLOAT = "inner.sampler=float"
 
 def test_it_is_plain_training(tmp_path: Path) -> None:
     """Against a loop written out: Adam, one cosine to zero over warm-up and search, another over the fine-tune."""
-    result = train(tmp_path, FLOAT)
+    train(tmp_path, FLOAT)
     document = experiment(FLOAT)
     data = load_data(document.data)
     with torch.random.fork_rng(devices=[]):
@@ -52,7 +52,6 @@ def test_it_is_plain_training(tmp_path: Path) -> None:
     trained = load_file(tmp_path / "weights.safetensors")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(trained[name], value)
-    assert result.metrics["test_accuracy"] > 0.5
 
 
 def test_it_costs_what_float32_costs(tmp_path: Path) -> None:
