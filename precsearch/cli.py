@@ -7,6 +7,8 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
 - ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
+- ``confirm``: `precsearch.report.confirmed.confirm_plan_dict`, which is all of it with ``--dry-run``; then ``arms``,
+  ``claims`` and ``confirmed``, and ``exit_status``.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
 - an error, from any of them: ``error`` and ``exit_status``.
 """
@@ -115,6 +117,29 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
         print_list(console(), view)
     return 0
+
+
+@app.command()
+def confirm(
+    *,
+    path: RunPath,
+    seeds: Annotated[int, _number("--seeds", "Fresh seeds in all; the same in every arm.", least=1)],
+    trials: Annotated[
+        list[int] | None, _number("--trial", "Confirm this trial; may be repeated.  [default: best and ends of front]")
+    ] = None,
+    executor: Runner = None,
+    address: Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained; train nothing.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train the front's allocations again on fresh seeds, beside uniform, random and float, and say what stands."""
+    from precsearch.experiment.loading import load_experiment
+    from precsearch.results import RunDirectory
+
+    directory = RunDirectory(path)
+    directory.require()
+    experiment = load_experiment(directory.experiment, _changes(None, executor, address))
+    return commands.confirm(experiment, directory, seeds, trials or (), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

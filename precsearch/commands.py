@@ -12,8 +12,11 @@ from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from precsearch.experiment import Experiment
-    from precsearch.results import RunDirectory
+    from precsearch.results import RunDirectory, TrialRecord
+    from precsearch.study.confirm.plan import ConfirmPlan
 
 
 def plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
@@ -75,6 +78,60 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     if as_json:
         print_json({**view.to_dict(), "finished": not summary.elsewhere, "exit_status": view.exit_status})
     return view.exit_status
+
+
+def confirm(
+    experiment: Experiment,
+    directory: RunDirectory,
+    seeds: int,
+    trials: Sequence[int],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """`confirm`: train a front's allocations again on fresh seeds and print what stands -> the exit status."""
+    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan, print_confirmed, read_confirmed
+    from precsearch.report.confirming import watch_confirming
+    from precsearch.report.console import console
+    from precsearch.report.view import read_run
+
+    if dry_run:
+        from precsearch.study.confirm.plan import plan_confirmation
+
+        planned = plan_confirmation(directory, experiment, seeds, trials)
+        if as_json:
+            print_json(confirm_plan_dict(planned, directory))
+        else:
+            print_confirm_plan(console(), planned, directory)
+        return 0
+    observer = watch_confirming(experiment, directory, console(stderr=True))
+    try:
+        with stdout_kept(as_json):
+            from precsearch.study.confirm.run import confirm_run
+
+            with observer:
+                plan = confirm_run(experiment, directory, observer, seeds, trials)
+    except KeyboardInterrupt:
+        named = "".join(f" --trial {number}" for number in trials)
+        command = f"precsearch confirm {shlex.quote(str(directory.path))} --seeds {seeds}{named}"
+        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+    view = read_run(directory)
+    print_confirmed(console(stderr=as_json), view)
+    status = exit_status_of(plan, view.confirmed)
+    if as_json:
+        told = read_confirmed(view.confirmed, experiment.inner.budget.kind).to_dict()
+        confirmed = [record.model_dump(mode="json") for record in view.confirmed]
+        print_json({**confirm_plan_dict(plan, directory), **told, "confirmed": confirmed, "exit_status": status})
+    return status
+
+
+def exit_status_of(plan: ConfirmPlan, confirmed: Sequence[TrialRecord]) -> int:
+    """0 when every training of the plan completed, 1 when none did, 3 when some failed."""
+    numbers, seeds = {member.number for member in plan.members}, set(plan.seeds)
+    ours = [record.state for record in confirmed if record.number in numbers and record.seed in seeds]
+    if "complete" not in ours:
+        return 1
+    return 3 if set(ours) != {"complete"} else 0
 
 
 def print_json(value: dict[str, Any]) -> None:

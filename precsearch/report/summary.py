@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from precsearch.report import tables, words
+from precsearch.report.confirmed import print_confirmed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,8 @@ def print_list(console: Console, view: RunView) -> None:
     _print_reasons(console, view)
     if view.front:
         _print_front(console, view)
+    if view.confirmed:
+        print_confirmed(console, view)
 
 
 def _print_front(console: Console, view: RunView) -> None:
