@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from precsearch.report import tables, words
+from precsearch.report.confirmed import print_confirmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from precsearch.results import TrialRecord
 
 
+# Kind of baseline (None: any) -> what its rows mean.
 _NOTES = (
-    "uniform and random keep the same limit; what they spend of it is in their rows",
-    "test: each network was measured once, when it was trained; nothing is chosen by it",
-    "every row is one training with one seed: small differences are chance",
+    (None, "uniform and random keep the same limit; what they spend of it is in their rows"),
+    ("float", "float: nothing is quantized and no budget holds, so it stands beside the best trial alone"),
+    (None, "test: each network was measured once, when it was trained; nothing is chosen by it"),
+    (None, "every row is one training with one seed: small differences are chance"),
 )
 
 
@@ -48,6 +51,8 @@ def print_list(console: Console, view: RunView) -> None:
     _print_reasons(console, view)
     if view.front:
         _print_front(console, view)
+    if view.confirmed:
+        print_confirmed(console, view)
 
 
 def _print_front(console: Console, view: RunView) -> None:
@@ -57,13 +62,18 @@ def _print_front(console: Console, view: RunView) -> None:
         rule = "best: the knee of the front" if len(view.experiment.study.objectives) > 1 else "best"
         legend = f"* {rule}; {legend}"
     console.print(Text(legend, style="dim"))
-    for note in _NOTES:
+    notes = [note for kind, note in _NOTES if kind is None or kind in _kinds(view)]
+    for note in notes:
         console.print(Text(note, style="dim"))
     _print_block(console, tables.bits_table(tables.member_allocations(view.front)))
     if view.best is not None and view.best.allocation is not None:
         console.print()
         console.print(Text(f"Best allocation, trial {view.best.record.number}", style="bold"))
         console.print(tables.bars(view.best.allocation, view.experiment.inner.bits))
+
+
+def _kinds(view: RunView) -> set[str | None]:
+    return {beside.record.baseline for member in view.front for beside in member.baselines}
 
 
 def _print_block(console: Console, block: Table) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from precsearch.allocation import Allocation, LayerPrecision, Target
+
+if TYPE_CHECKING:
+    from precsearch.experiment import StudySettings
 
 NOTHING = "-"
 TARGETS: tuple[Target, ...] = ("weight", "activation")
@@ -130,6 +133,15 @@ def limit_text(limit: float | Mapping[Any, float] | None) -> str:
     if isinstance(limit, Mapping):
         return ", ".join(f"{target} {number:g}" for target, number in limit.items())
     return f"{limit:g}"
+
+
+def baselines_text(study: StudySettings) -> str:
+    """`uniform and random beside each member of the front, float beside the best trial`."""
+    each = study.beside(best=False)
+    only = [kind for kind in study.beside(best=True) if kind not in each]
+    parts = [f"{' and '.join(each)} beside each member of the front"] if each else []
+    parts += [f"{' and '.join(only)} beside the best trial"] if only else []
+    return ", ".join(parts) or "none"
 
 
 def count(number: int, noun: str) -> str:

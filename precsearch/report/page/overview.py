@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from precsearch.allocation import FLOAT_BITS
 from precsearch.report import words
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.report.reading import RunData
     from precsearch.report.view import Member
-
-ALONE: Final = ("float",)  # baselines beside the best trial only: no budget holds for them
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,7 @@ def unfinished(run: RunData) -> bool:
     return any(
         (member.record.number, kind) not in ended
         for member in run.view.front
-        for kind in run.experiment.study.baselines
-        if kind not in ALONE or member.record.number == best
+        for kind in run.experiment.study.beside(member.record.number == best)
     )
 
 
