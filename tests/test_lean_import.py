@@ -40,6 +40,13 @@ def test_reading_a_run_loads_nothing_heavy(tmp_path: Path, command: str) -> None
     assert not loaded(code) & HEAVY
 
 
+def test_a_report_loads_no_torch_and_no_ray(tmp_path: Path) -> None:
+    make_run(tmp_path / "made")
+    call = f"c.main(['report', {str(tmp_path / 'made')!r}])"
+    code = f"import precsearch.cli as c\ntry: {call}\nexcept SystemExit as e: assert e.code == 0"
+    assert not loaded(code) & {"torch", "torchvision", "ray"}
+
+
 def test_a_worker_loads_what_it_needs() -> None:
     assert not loaded("import precsearch.trial") & {"optuna", "ray", "torchvision", "matplotlib", "sklearn", "scipy"}
 

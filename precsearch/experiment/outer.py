@@ -12,6 +12,7 @@ from precsearch.experiment.base import Settings
 from precsearch.experiment.storage_url import checked
 from precsearch.results import SELECTABLE_METRICS
 
+UNQUANTIZED: Final = "float"
 _ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
 
 
@@ -98,7 +99,8 @@ class StudySettings(Settings):
         n_trials: trials in all, failed and pruned ones counted.
         seed: everything random derives from it.
         enqueue: points to try first: dotted path -> value.
-        baselines: allocations trained beside every member of the front, at equal cost.
+        baselines: ``uniform`` and ``random`` allocations are trained beside every member of the front, at equal
+            cost; a ``float`` network, in which nothing is quantized, beside the best trial alone.
         storage: URL of a database where several drivers share the study, such as
             ``postgresql+psycopg://user@host/database``, without a password; ``${NAME}`` in it stands for an
             environment variable. The run directory's own journal where None.
@@ -120,9 +122,15 @@ class StudySettings(Settings):
     n_trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     enqueue: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    baselines: tuple[Literal["uniform", "random"], ...] = Field(default=("uniform", "random"), strict=False)
+    baselines: tuple[Literal["uniform", "random", "float"], ...] = Field(
+        default=("uniform", "random", "float"), strict=False
+    )
     storage: str | None = None
     viewers: tuple[Literal["tensorboard", "optuna-dashboard"], ...] = Field(default=(), strict=False)
+
+    def beside(self, best: bool) -> list[str]:
+        """The kinds of baselines beside a member of the front, which is the best trial or not."""
+        return [kind for kind in self.baselines if best or kind != UNQUANTIZED]
 
     @field_validator("storage")
     @classmethod

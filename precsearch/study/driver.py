@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from precsearch.experiment import Experiment
 from precsearch.plans import TrialPlan
 from precsearch.results import Observer, RunDirectory
-from precsearch.selection import knee
+from precsearch.selection import chosen
 from precsearch.study.baselines import BaselineJobs
 from precsearch.study.directory import check_directory, open_run
 from precsearch.study.executors import make_executor
@@ -99,13 +99,14 @@ def run_study(
             observer.study_started(study.n_trials, trials.finished_records())
 
             def baselines() -> BaselineJobs:
-                return BaselineJobs(experiment, directory, trials.trained_here(), observer, trials.publish_with)
+                best = chosen(trials.publish(), study.objectives)
+                return BaselineJobs(experiment, directory, trials.trained_here(), best, observer, trials.publish_with)
 
             executor.run(StudyJobs(trials, baselines), run_trial)
             members, elsewhere = trials.close(), ledger.elsewhere()
     states = Counter(record.state for record in trials.finished_records())
     return StudySummary(
-        best=knee(members, study.objectives).number if members else None,
+        best=chosen(members, study.objectives),
         front=tuple(member.number for member in members),
         complete=states["complete"],
         pruned=states["pruned"],
