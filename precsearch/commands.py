@@ -90,7 +90,13 @@ def confirm(
     as_json: bool,
 ) -> int:
     """`confirm`: train a front's allocations again on fresh seeds and print what stands -> the exit status."""
-    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan, print_confirmed, read_confirmed
+    from precsearch.report.confirmed import (
+        confirm_plan_dict,
+        print_claims,
+        print_confirm_plan,
+        print_confirmed,
+        read_confirmed,
+    )
     from precsearch.report.confirming import watch_confirming
     from precsearch.report.console import console
     from precsearch.report.view import read_run
@@ -116,12 +122,15 @@ def confirm(
         command = f"precsearch confirm {shlex.quote(str(directory.path))} --seeds {seeds}{named}"
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view = read_run(directory)
-    print_confirmed(console(stderr=as_json), view)
+    found, to = read_confirmed(view.confirmed, experiment.inner.budget.kind), console(stderr=as_json)
+    print_confirmed(to, found)
+    print_claims(to, found)
     status = exit_status_of(plan, view.confirmed)
     if as_json:
-        told = read_confirmed(view.confirmed, experiment.inner.budget.kind).to_dict()
         confirmed = [record.model_dump(mode="json") for record in view.confirmed]
-        print_json({**confirm_plan_dict(plan, directory), **told, "confirmed": confirmed, "exit_status": status})
+        print_json(
+            {**confirm_plan_dict(plan, directory), **found.to_dict(), "confirmed": confirmed, "exit_status": status}
+        )
     return status
 
 

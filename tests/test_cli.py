@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": {"--set", "--json"},
     "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
+    "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
     "init": set(),
 }
