@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TEST: Final = "test_accuracy"
 _FOUND: Final = "found"
 _NOTES: Final = (
-    "found less it: mean over seeds that both have; 95 % intervals are of means over seeds",
+    "found less it: over the seeds that both have; intervals: of the mean over seeds",
     "nothing was selected by these trainings, and their seeds are no trial's",
 )
 
