@@ -80,36 +80,29 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     return view.exit_status
 
 
-def confirm(
-    experiment: Experiment,
-    directory: RunDirectory,
-    seeds: int,
-    trials: Sequence[int],
-    *,
-    dry_run: bool,
-    as_json: bool,
+def confirm_plan(
+    experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool
 ) -> int:
+    """`confirm --dry-run`: print what would be trained -> the exit status."""
+    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan
+    from precsearch.report.console import console
+    from precsearch.study.confirm.plan import plan_confirmation
+
+    planned = plan_confirmation(directory, experiment, seeds, trials)
+    if as_json:
+        print_json(confirm_plan_dict(planned, directory))
+    else:
+        print_confirm_plan(console(), planned, directory)
+    return 0
+
+
+def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool) -> int:
     """`confirm`: train a front's allocations again on fresh seeds and print what stands -> the exit status."""
-    from precsearch.report.confirmed import (
-        confirm_plan_dict,
-        print_claims,
-        print_confirm_plan,
-        print_confirmed,
-        read_confirmed,
-    )
+    from precsearch.report.confirmed import confirm_plan_dict, print_claims, print_confirmed, read_confirmed
     from precsearch.report.confirming import watch_confirming
     from precsearch.report.console import console
     from precsearch.report.view import read_run
 
-    if dry_run:
-        from precsearch.study.confirm.plan import plan_confirmation
-
-        planned = plan_confirmation(directory, experiment, seeds, trials)
-        if as_json:
-            print_json(confirm_plan_dict(planned, directory))
-        else:
-            print_confirm_plan(console(), planned, directory)
-        return 0
     observer = watch_confirming(experiment, directory, console(stderr=True))
     try:
         with stdout_kept(as_json):
