@@ -167,7 +167,8 @@ def confirm(
     directory = RunDirectory(path)
     directory.require()
     experiment = load_experiment(directory.experiment, _changes(None, executor, address))
-    return commands.confirm(experiment, directory, seeds, trials or (), dry_run=dry_run, as_json=as_json)
+    act = commands.confirm_plan if dry_run else commands.confirm
+    return act(experiment, directory, seeds, trials or (), as_json)
 
 
 @app.command()

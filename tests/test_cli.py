@@ -24,6 +24,7 @@ COMMANDS = {
     "list": {"--json"},
     "show": {"--trial", "--baseline", "--json"},
     "report": {"-o", "--output", "--json"},
+    "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
     "init": set(),
 }

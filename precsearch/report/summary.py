@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from precsearch.report import disturbed, tables, words
-from precsearch.report.confirmed import print_confirmed
+from precsearch.report.confirmed import print_confirmed, read_confirmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def print_list(console: Console, view: RunView) -> None:
     if view.front:
         _print_front(console, view)
     if view.confirmed:
-        print_confirmed(console, view)
+        print_confirmed(console, read_confirmed(view.confirmed, view.experiment.inner.budget.kind))
 
 
 def _print_front(console: Console, view: RunView) -> None:
