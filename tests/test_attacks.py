@@ -299,9 +299,13 @@ class TestStochastic:
     def test_one_settled_is_not_left_at_a_draw(self) -> None:
         model = self.searching().eval()
         x = images(8).inputs
-        before = model(x)
-        attack_curves(model.train(), images(8), asked(attacks=["fgsm"], draws=3), 2)
-        assert torch.equal(model.eval()(x), before)
+        before, chosen, drawn = model(x), [each.chosen_bits for each in model.quantizers], []
+        for seed in range(4):
+            with answering(model.train(), 1, seed) as victim:
+                victim(x)
+                drawn.append([each.chosen_bits for each in model.quantizers])
+            assert torch.equal(model.eval()(x), before)
+        assert any(each != chosen for each in drawn)
 
     def test_in_evaluation_mode_it_is_settled(self) -> None:
         model = self.searching().eval()

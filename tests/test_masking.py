@@ -10,8 +10,9 @@ from attacked_nets import HIDING, NETS, Loud, asked, images, plain, quantized
 from torch import Tensor, nn
 
 from precsearch.evaluation.attacks import attack_curves
+from precsearch.evaluation.evidence import Evidence
 from precsearch.evaluation.images import Images, InputRange
-from precsearch.evaluation.masking import CHECKS, Evidence, masking_checks
+from precsearch.evaluation.masking import CHECKS, masking_checks
 from precsearch.evaluation.norms import NORMS
 from precsearch.evaluation.random_search import random_search
 from precsearch.evaluation.room import Effort, Room
@@ -62,7 +63,11 @@ def test_every_sentence_has_both_figures() -> None:
 
 def test_a_seed_is_a_verdict_and_nothing_else_is_touched() -> None:
     numbers_left = torch.random.get_rng_state()
-    assert checked(quantized(), float_shadow(quantized())) == checked(quantized(), float_shadow(quantized()))
+    curves, wanted = [curve("pgd", 0.9, 0.5)], asked(steps=3)
+    first, again = (
+        masking_checks(quantized(), float_shadow(quantized()), images(20), curves, wanted, 0) for _ in range(2)
+    )
+    assert first == again
     assert torch.equal(torch.random.get_rng_state(), numbers_left)
 
 

@@ -40,27 +40,26 @@ def test_of_a_linear_model_they_are_the_distances_to_the_nearest_hyperplane(norm
 
 
 def test_quartiles_are_those_of_the_images() -> None:
-    wanted = asked(norms=["linf", "l2"], perturbation=True, steps=8)
-    few = images(60)
+    wanted = asked(norms=["linf", "l2"], perturbation=True, steps=4)
+    few = images(25)
     measured = smallest_perturbations(quantized(), few, wanted, seed=0)
-    assert measured == smallest_perturbations(quantized(), few, wanted, seed=0)
     assert [(each.norm, each.largest) for each in measured] == [("linf", 1.0), ("l2", 8.0)]
     for each, norm in zip(measured, NORMS.values(), strict=True):
         with answering(quantized(), 1, 0) as victim:
-            every = distances(victim, few, norm, Effort(8, 1, 0)).sort().values
-        assert each.quartiles == pytest.approx([float(every[place]) for place in (15, 30, 45)])
+            every = distances(victim, few, norm, Effort(4, 1, 0)).sort().values
+        assert each.quartiles == tuple(float(every[place]) for place in (6, 12, 18))
         assert float(every[-1]) < each.largest
 
 
 def test_they_are_upper_bounds_no_worse_than_the_curve() -> None:
     """What PGD fools within epsilon has a smallest perturbation within it, or hardly more."""
     epsilons = (0.05, 0.1, 0.15)
-    few = images(60)
+    few = images(40)
     (curve,) = attack_curves(quantized(), few, asked(attacks=["pgd"], epsilons=epsilons), seed=0)
     with answering(quantized(), 1, 0) as victim:
-        found = distances(victim, few, NORMS["linf"], Effort())
+        found = distances(victim, few, NORMS["linf"], Effort(10))
     for epsilon, accuracy in zip(curve.epsilons, curve.accuracies, strict=True):
-        assert float((found > epsilon * 1.05).double().mean()) <= accuracy + 2 / 60
+        assert float((found > epsilon * 1.05).double().mean()) <= accuracy + 2 / 40
 
 
 def test_a_wrong_answer_is_no_distance_away_and_none_is_none() -> None:
