@@ -319,7 +319,7 @@ def _metrics() -> str:
         f"Objectives and constraints may name {names}.\n"
         "Accuracies are fractions of 1, losses are mean cross-entropy in nats, `model_size` is in bytes, `bitops` is\n"
         "MACs x weight bits x activation bits of one input, `generalization_gap` is training less validation\n"
-        "accuracy.\n"
+        "accuracy; what `evaluate:` measures is in [evaluation.md](evaluation.md).\n"
         "Metrics of the test split are measured too, but nothing can be selected by them.\n"
     )
 

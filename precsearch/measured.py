@@ -111,7 +111,7 @@ class Corruption(_Measured):
     """Accuracy on images changed without a look at the network.
 
     Attributes:
-        corruption: its name, such as ``gaussian_noise``.
+        corruption: its name, such as ``gaussian_noise``; ``FOLDER/NAME``, such as ``mnist_c/fog``, of ready images.
         accuracies: by severity, from 1; a folder of ready images has its own number of them.
     """
 
@@ -188,8 +188,8 @@ class Evaluation(_Measured):
         """Metric name -> value, the split's name before each.
 
         ``brier`` and ``ece`` always; where measured the mean accuracy over the epsilons above 0 under each attack
-        (``fgsm_accuracy``; ``pgd_l2_accuracy`` in the other norm), over corruptions and severities
-        (``corrupted_accuracy``), over rates and draws of flipped bits (``bit_flip_accuracy``), and the median
+        (``fgsm_accuracy``; ``pgd_l2_accuracy`` in the other norm), over corruptions and severities, ready images left
+        out (``corrupted_accuracy``), over rates and draws of flipped bits (``bit_flip_accuracy``), and the median
         smallest perturbation (``perturbation``, of the first norm; the largest tried where it lies beyond).
         """
         found = {"brier": self.calibration.brier, "ece": self.calibration.ece}
@@ -197,8 +197,9 @@ class Evaluation(_Measured):
             attacked = [a for e, a in zip(curve.epsilons, curve.accuracies, strict=True) if e > 0]
             name = curve.attack if curve.norm == "linf" else f"{curve.attack}_{curve.norm}"
             found[f"{name}_accuracy"] = _mean(attacked)
-        if self.corruptions:
-            found["corrupted_accuracy"] = _mean([_mean(each.accuracies) for each in self.corruptions])
+        # ready images are there for the test split only: with them its figure would mean something else
+        if made := [each for each in self.corruptions if "/" not in each.corruption]:
+            found["corrupted_accuracy"] = _mean([_mean(each.accuracies) for each in made])
         if self.bit_flips:
             found["bit_flip_accuracy"] = _mean([_mean(each.accuracies) for each in self.bit_flips])
         if self.perturbations:

@@ -91,6 +91,19 @@ BAD = {
     "value the sampler refuses": _set("study.sampler={name: nsga2, population_size: 1}", "population_size"),
     "unknown sampler": _set("study.sampler.name=tpo", "'tpo'", "did you mean 'tpe'?"),
     "unknown quantizer": _set("inner.quantizer=dorfea", "'dorefa'?"),
+    # what is measured
+    "attack that is not measured": Bad(
+        [HERE, "study.objectives[0].metric", "'validation_pgd_accuracy'", "set `evaluate.attacks` to a list with pgd"],
+        ("{n_trials", "{objectives: [{metric: validation_pgd_accuracy, direction: maximize}], n_trials")),
+    "corruption that is not measured": Bad(
+        [HERE, "study.constraints[0].metric", "set `evaluate.corruptions`"],
+        ("{n_trials", "{constraints: [{metric: validation_corrupted_accuracy, min: 0.5}], n_trials")),
+    "unknown corruption": _set("evaluate.corruptions=[fog]", "gaussian_noise, impulse_noise", "'fog'"),
+    "unknown attack": _set("evaluate.attacks=[cw]", "evaluate.attacks", "'cw'"),
+    "epsilons that fall": _set("evaluate.epsilons=[0.2, 0.1]", "ascending", "[0.2, 0.1]"),
+    "more flips than a fair coin": _set("evaluate.bit_flips=[0.7]", "evaluate.bit_flips", "0.5", "0.7"),
+    "corrupted images that are not there": _set("evaluate.corrupted=nowhere", "`evaluate.corrupted`", "nowhere is no "
+                                                "folder", "MNIST-C or CIFAR-10-C", status=1),
     # allocations
     "allocation cut short": _fixed("short.json", "short.json:", "not valid JSON", "cut short"),
     "allocation of another model": _fixed("foreign.json", "another model", "Net"),

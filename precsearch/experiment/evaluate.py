@@ -29,8 +29,10 @@ class EvaluateSettings(Settings):
         steps: gradient steps of ``pgd``; the step length fits each epsilon.
         restarts: random starts of ``pgd``.
         perturbation: whether to search the smallest perturbation that changes an answer.
-        corruptions: changes of the images at five severities, by name.
-        corrupted: folder that holds ready corrupted images, such as MNIST-C or CIFAR-10-C; none where None.
+        corruptions: changes of the images at five severities: ``gaussian_noise``, ``impulse_noise``, ``blur``,
+            ``contrast``, ``brightness``, ``translation``, ``occlusion``.
+        corrupted: folder that holds ready corrupted test images, such as MNIST-C or CIFAR-10-C, read where the test
+            split is measured; none where None.
         bit_flips: probabilities that a bit of the packed weights flips.
         flip_draws: independent draws of flips for each.
         alone: whether to quantize each layer alone to each candidate (the sensitivity map of the report).

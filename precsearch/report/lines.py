@@ -81,10 +81,11 @@ class PlainLines(Watch):
 
 
 def progress_text(progress: Progress) -> str:
-    """Phase, epoch, accuracy and average bits of one training."""
+    """Phase, epoch, accuracy and average bits of one training; after its last epoch, that it is being measured."""
     text = f"{progress.phase}, epoch {progress.epoch} (step {progress.step} of {progress.steps})"
     accuracy = progress.metrics.get("validation_accuracy")
     if accuracy is not None:
         text += f", validation {words.metric_text('validation_accuracy', accuracy)} %"
     bits = words.average_bits(progress.metrics)
-    return text if bits == words.NOTHING else f"{text}, average bits {bits}"
+    text = text if bits == words.NOTHING else f"{text}, average bits {bits}"
+    return f"{text}; being measured" if progress.step == progress.steps else text
