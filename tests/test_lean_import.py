@@ -40,6 +40,13 @@ def test_reading_a_run_loads_nothing_heavy(tmp_path: Path, command: str) -> None
     assert not loaded(code) & HEAVY
 
 
+def test_reading_results_loads_nothing_heavy() -> None:
+    rooms = sorted(path.stem for path in (Path(precsearch.__file__).parent / "analysis").glob("*.py"))
+    code = "\n".join(f"import precsearch.analysis.{room}" for room in rooms if room != "__init__")
+    assert "verdicts" in code
+    assert not loaded(code) & (HEAVY | {"moocore"})
+
+
 def test_a_worker_loads_what_it_needs() -> None:
     assert not loaded("import precsearch.trial") & {"optuna", "ray", "torchvision", "matplotlib", "sklearn", "scipy"}
 
