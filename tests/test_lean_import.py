@@ -47,6 +47,13 @@ def test_a_report_loads_no_torch_and_no_ray(tmp_path: Path) -> None:
     assert not loaded(code) & {"torch", "torchvision", "ray"}
 
 
+def test_reading_results_loads_nothing_heavy() -> None:
+    rooms = sorted(path.stem for path in (Path(precsearch.__file__).parent / "analysis").glob("*.py"))
+    code = "\n".join(f"import precsearch.analysis.{room}" for room in rooms if room != "__init__")
+    assert "verdicts" in code
+    assert not loaded(code) & (HEAVY | {"moocore"})
+
+
 def test_a_worker_loads_what_it_needs() -> None:
     assert not loaded("import precsearch.trial") & {"optuna", "ray", "torchvision", "matplotlib", "sklearn", "scipy"}
 

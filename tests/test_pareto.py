@@ -39,6 +39,7 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(points[:1], GOALS, WITHIN) == pytest.approx(0.8 * 0.5)
     assert hypervolume(points, GOALS, WITHIN) == pytest.approx(0.8 * 0.5 + 0.5 * 0.25)
     assert hypervolume(np.array([[1.0, 2.0]]), GOALS, WITHIN) == 1.0
+    assert hypervolume(np.array([[1.1, 1.0]]), GOALS, WITHIN) == 1.0
     assert hypervolume(np.array([[0.5, 2.0], [0.4, 1.0]]), GOALS, WITHIN) == 0.0
     assert hypervolume(np.empty((0, 2)), GOALS, WITHIN) == 0.0
 

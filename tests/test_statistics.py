@@ -14,6 +14,7 @@ from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from precsearch.analysis.correlation import rank_correlation
 from precsearch.analysis.intervals import Interval, mean_interval
+from precsearch.analysis.power import detectable
 from precsearch.analysis.statistics import compare, equivalence_p, holm, paired_p, sign_flip_p
 
 # Student's own data (1908): hours of sleep gained with two drugs, the same ten patients
@@ -120,6 +121,7 @@ def test_a_family_is_corrected_together() -> None:
     assert [found[name].p_equivalent for name in differences] == pytest.approx(multipletests(tost, method="holm")[1])
     assert [found[name].equivalent for name in differences] == [False, True, False]
     assert {each.family for each in found.values()} == {3}
+    assert found["a"].detectable == pytest.approx(detectable(differences["a"].std(ddof=1), 8, "paired", 0.05 / 3))
     alone = found["alone"]
     assert (alone.p, alone.p_holm, alone.p_signs, alone.equivalent, alone.detectable) == (None,) * 5
 

@@ -138,6 +138,13 @@ def test_the_mean_over_trials_comes_first_and_is_by_seed() -> None:
     assert summary(claims) == "Against uniform: 2 shown better. Against random: 1 shown better."
 
 
+def test_the_mean_over_trials_takes_the_seeds_that_all_have() -> None:
+    records = confirmed({"uniform": 0.004}, 12, seeds=4) + confirmed({"uniform": 0.002}, 13)
+    assert list(paired_differences(records, "test_accuracy")[None, "uniform"]) == [0, 1, 2, 3]
+    apart = [*confirmed({"uniform": 0.004}, 12, seeds=1), made(13, "found", 9, 0.9), made(13, "uniform", 9, 0.9)]
+    assert (None, "uniform") not in paired_differences(apart, "test_accuracy")
+
+
 def test_a_family_is_all_of_one_metric() -> None:
     claims = confirmed_claims(confirmed(dict.fromkeys(ARMS, 0.0)))
     assert [claim.comparison.family for claim in claims if claim.comparison] == [3, 3, 3]

@@ -95,12 +95,9 @@ def hypervolume(points: Floats, goals: Sequence[Objective], within: Box) -> floa
     if not varies.any():
         return 1.0
     scaled = (points[:, varies] - ideal[varies]) / (reference[varies] - ideal[varies])
-    inside = scaled[(scaled < 1).all(axis=1)]
-    if not len(inside):
-        return 0.0
     import moocore  # type: ignore[import-untyped]
 
-    return float(moocore.hypervolume(inside.clip(min=0.0), ref=np.ones(inside.shape[1])))
+    return float(moocore.hypervolume(scaled.clip(min=0.0), ref=np.ones(scaled.shape[1])))
 
 
 def _signs(goals: Sequence[Objective]) -> Floats:
