@@ -22,6 +22,15 @@ SELECTABLE_METRICS = (
     "validation_loss",
     "validation_accuracy",
     "generalization_gap",
+    "validation_brier",
+    "validation_ece",
+    "validation_fgsm_accuracy",
+    "validation_fgsm_l2_accuracy",
+    "validation_pgd_accuracy",
+    "validation_pgd_l2_accuracy",
+    "validation_perturbation",
+    "validation_corrupted_accuracy",
+    "validation_bit_flip_accuracy",
     "average_bits",
     "average_bits_weight",
     "average_bits_activation",
@@ -214,6 +223,21 @@ def read_record(directory: Path) -> TrialRecord | None:
     except (OSError, ValueError) as error:  # not JSON, not UTF-8, or not a record
         first = str(error).splitlines()[0]
         raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to train that trial again") from None
+
+
+def read_steps(directory: Path) -> tuple[Progress, ...]:
+    """The epochs of one trial directory; empty without `steps.jsonl`, up to a line that is still being written."""
+    try:
+        lines = (directory / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    found = []
+    for line in lines:
+        try:
+            found.append(Progress.model_validate_json(line))
+        except ValueError:
+            break
+    return tuple(found)
 
 
 def _records(folder: Path) -> list[TrialRecord]:

@@ -132,6 +132,11 @@ def knee(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> Tri
     return ordered[int(np.flatnonzero(sums <= sums.min() + _TIE)[0])]
 
 
+def chosen(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> int | None:
+    """The number of a front's `knee`; None where the front is empty."""
+    return knee(members, objectives).number if members else None
+
+
 def within_budget(
     records: Sequence[TrialRecord],
     limit: Limit,

@@ -14,34 +14,40 @@ from precsearch.allocation import Allocation
 from precsearch.conversion import apply_allocation, preview, reread
 from precsearch.data import Batches, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
+from precsearch.evaluation.alone import candidates_in
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
+from precsearch.evaluation.whole import SplitName, check_measurable, evaluate_network
 from precsearch.experiment import Experiment
 from precsearch.files import write_text
 from precsearch.models import weights_used
 from precsearch.plans import TrialPlan
 from precsearch.quantization.whole_model import set_kernels
 from precsearch.results import Progress, Session, TrialResult
-from precsearch.training.building import build_network, make_searchable
+from precsearch.searchable import SearchableModel
+from precsearch.training.building import build_network, make_network
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from precsearch.training.computing import computing
 from precsearch.training.continuing import check_continues, trained_with, under_limit
+from precsearch.training.epochs import check_finite
+from precsearch.training.floating import FloatStage
 from precsearch.training.fronts import leave_front
 from precsearch.training.provenance import origin
 from precsearch.training.recalibration import recalibrate
-from precsearch.training.stages import FinetuneStage, SearchStage, check_finite
+from precsearch.training.stages import FinetuneStage, SearchStage
 
 
-def run_trial(experiment: Experiment, session: Session) -> TrialResult:
+def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "validation") -> TrialResult:
     """Train one trial: warm-up, search, discretize, recalibrate, fine-tune, evaluate.
 
     Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
     uninterrupted one to the bit (on one machine, with the same number of threads). What may have changed since
-    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json`` and
-    ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
+    then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json``, ``evaluation.json``
+    and ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
 
     Args:
         experiment: a resolved point of the search space.
         session: seed, directory, and where to report.
+        evaluated: the split that `evaluate:` is measured on; its name comes before those of the metrics.
 
     Raises:
         DivergedError: when a loss or a metric is no longer finite.
@@ -53,9 +59,11 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
         torch.manual_seed(session.seed)
         training = _Training(experiment, session)
         allocation, model = training.run()
-        metrics = evaluate(model, training.data, allocation)
-    for name, value in metrics.items():
-        check_finite(name, value)
+        metrics = _finite(evaluate(model, training.data, allocation))
+        evaluation = evaluate_network(
+            model, training.data, experiment.evaluate, evaluated, session.seed, training.candidates
+        )
+    metrics |= _finite(evaluation.metrics())
     provenance = (
         origin(experiment, session)
         | {
@@ -66,6 +74,7 @@ def run_trial(experiment: Experiment, session: Session) -> TrialResult:
     )
     allocation = reread(model, allocation).with_context(metrics, provenance)
     allocation.to_json(session.directory / "allocation.json")
+    evaluation.write(session.directory)
     save_weights(model, session.directory / "weights.safetensors")
     return TrialResult(metrics=metrics, allocation=allocation, seconds=time.monotonic() - started)
 
@@ -77,14 +86,15 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
         ConfigurationError, DataError: as `run_trial` would.
     """
     data = load_data(experiment.data)
+    check_measurable(experiment.evaluate, data)
     with torch.random.fork_rng(devices=[]):
-        searchable = make_searchable(experiment, data, 0)
+        network = make_network(experiment, data, 0)
     return preview(
-        searchable.conversion,
-        searchable.plan,
-        searchable.allocation() if experiment.inner.sampler == "fixed" else None,
+        network.conversion,
+        network.plan,
+        network.allocation() if experiment.inner.sampler == "fixed" else None,
         model=experiment.model.name,
-        parameters=sum(p.numel() for p in searchable.model.parameters()),
+        parameters=sum(p.numel() for p in network.model.parameters()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
 
@@ -96,20 +106,24 @@ class _Training:
         self.inner = experiment.inner
         self.session = session
         self.data = load_data(experiment.data)
+        check_measurable(experiment.evaluate, self.data)
         self.experiment = experiment
         self.computing = computing(experiment.executor)
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
-        searchable = make_searchable(experiment, self.data, session.seed)
+        network = make_network(experiment, self.data, session.seed)
+        self.candidates = candidates_in(network.conversion)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
             held_out = self._batches(rest)
         self.batches = self._batches(train)
-        self.stage: SearchStage | FinetuneStage = SearchStage(
-            searchable, self.inner, self.batches, held_out, self.computing
-        )
+        self.stage: SearchStage | FloatStage | FinetuneStage
+        if isinstance(network, SearchableModel):
+            self.stage = SearchStage(network, self.inner, self.batches, held_out, self.computing)
+        else:
+            self.stage = FloatStage(network, self.inner, self.batches, self.computing)
 
     def _batches(self, split: Any) -> Batches:
         return training_batches(split, self.experiment.data, self.order)
@@ -121,11 +135,11 @@ class _Training:
         phases = ["warmup"] * epochs.warmup + ["search"] * epochs.search + ["finetune"] * epochs.finetune
         for done in range(len(self.history), len(phases)):
             phase = phases[done]
-            if phase == "finetune" and isinstance(self.stage, SearchStage):
+            if phase == "finetune" and not isinstance(self.stage, FinetuneStage):
                 self._discretize(self.stage)
             loss = self._epoch(phase)
             self._report(phase, 1 + phases[:done].count(phase), done + 1, len(phases), loss)
-        if isinstance(self.stage, SearchStage):
+        if not isinstance(self.stage, FinetuneStage):
             self._discretize(self.stage)
         if self.allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
@@ -136,11 +150,11 @@ class _Training:
             return self.stage.finetune()
         return self.stage.warm_up() if phase == "warmup" else self.stage.search()
 
-    def _discretize(self, stage: SearchStage) -> None:
-        stage.searchable.quantize(True)
-        self.allocation = stage.searchable.allocation()
-        leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
-        model = stage.searchable.freeze()
+    def _discretize(self, stage: SearchStage | FloatStage) -> None:
+        self.allocation = stage.settle()
+        if isinstance(stage, SearchStage):
+            leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
+        model = stage.freeze()
         recalibrate(model, self.batches)
         self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
 
@@ -152,10 +166,9 @@ class _Training:
             "validation_accuracy": measured.accuracy,
         }
         allocation = self.allocation
-        if isinstance(self.stage, SearchStage):
-            searchable = self.stage.searchable
-            allocation = searchable.allocation()
-            metrics |= {"entropy": float(searchable.entropy().detach()), "temperature": searchable.temperature}
+        if not isinstance(self.stage, FinetuneStage):
+            allocation = self.stage.allocation()
+            metrics |= self.stage.told()
         if allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
         metrics |= costs(allocation)
@@ -207,6 +220,12 @@ class _Training:
         self.session.report(self.history[-1], folder)
         self.order.set_state(state["order"])
         torch.random.set_rng_state(state["rng"])
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    for name, value in metrics.items():
+        check_finite(name, value)
+    return metrics
 
 
 @contextmanager

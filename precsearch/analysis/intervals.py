@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Samples = Sequence[float] | Floats
-Method = Literal["t", "bca", "none"]
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 9999
@@ -35,20 +34,20 @@ class Interval:
     low: float | None
     high: float | None
     n: int
-    method: Method
+    method: str
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies within; an interval without ends excludes nothing."""
         return self.low is None or self.high is None or self.low <= value <= self.high
 
 
-def mean_interval(samples: Samples, method: str = "auto", level: float = LEVEL, seed: int = 0) -> Interval:
+def mean_interval(samples: Samples, method: str = "t", level: float = LEVEL, seed: int = 0) -> Interval:
     """The mean of `samples` with an interval.
 
     Args:
         samples: one a training, independent of each other; at least one.
-        method: ``t`` (Student), ``bca`` (bootstrap, 9,999 resamples), or ``auto``, which is the one that
-            `docs/statistics.md` measured to cover.
+        method: ``t`` (Student's, which covers at any number of samples), or ``bca`` (bootstrap with 9,999 resamples,
+            for 30 samples or more: with fewer it covers too little).
         level: of the interval.
         seed: of the resamples.
 
@@ -58,15 +57,14 @@ def mean_interval(samples: Samples, method: str = "auto", level: float = LEVEL, 
     Raises:
         ValueError: when there is no sample, one is not finite, or the method is unknown.
     """
-    if method not in METHODS:
-        raise ValueError(f"one of {', '.join(METHODS)} must be given as method, but got {method!r}")
+    if method not in ENDS:
+        raise ValueError(f"one of {', '.join(ENDS)} must be given as method, but got {method!r}")
     values = checked(samples)
     mean, n = float(values.mean()), len(values)
     if n == 1 or equal(values):
         return Interval(mean, None, None, n, "none")
-    name = "t" if method == "auto" else method
-    low, high = ENDS[name](values, level, seed)
-    return Interval(mean, float(low), float(high), n, "t" if name == "t" else "bca")
+    low, high = ENDS[method](values, level, seed)
+    return Interval(mean, float(low), float(high), n, method)
 
 
 def checked(samples: Samples) -> Floats:
@@ -112,4 +110,3 @@ def _bca(values: Floats, level: float, seed: int) -> tuple[Floats, Floats]:
 
 # name -> ([..., n] samples, level, seed) -> [...] low and high ends; none of the samples all equal
 ENDS: Final[Mapping[str, Callable[[Floats, float, int], tuple[Floats, Floats]]]] = {"t": _t, "bca": _bca}
-METHODS: Final = ("auto", *ENDS)

@@ -48,7 +48,7 @@ class Comparison:
 
 
 def compare(
-    differences: Mapping[str, Samples], margin: float | None = None, method: str = "auto", seed: int = 0
+    differences: Mapping[str, Samples], margin: float | None = None, method: str = "t", seed: int = 0
 ) -> list[Comparison]:
     """Compare arms by paired differences, all of them as one family.
 
