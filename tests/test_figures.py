@@ -349,7 +349,8 @@ def test_failed_masking_checks_are_told(run: RunData) -> None:
     assert best.evaluation is not None
     for passed in (True, False):
         checks = tuple(check.model_copy(update={"passed": passed}) for check in best.evaluation.masking)
-        marked = replace(best, evaluation=best.evaluation.model_copy(update={"masking": checks}))
+        changes = {"masking": checks, "attacks": best.evaluation.attacks[:1]}
+        marked = replace(best, evaluation=best.evaluation.model_copy(update=changes))
         figure = FIGURES["epsilon"]([replace(run, trials=(marked,), baselines=())])
         assert figure is not None
         assert ("Every masking check passed" in figure.caption) == passed
@@ -363,8 +364,9 @@ def test_failed_masking_checks_are_told(run: RunData) -> None:
 
 def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     bare = made_data(tmp_path / "run", Made(measured=False, steps=False, seeds=0, baselines=()))
-    needs = {"sensitivity", "epsilon", "attack-bits", "corruptions", "bit-flips", "reliability", "entropy", "confirmed"}
-    assert [figure.name for figure in draw([bare])] == [name for name in FIGURES if name not in needs]
+    needs = ("sensitivity", "epsilon", "attack-bits", "corruptions", "bit-flips", "reliability", "entropy", "confirmed")
+    assert [FIGURES[name]([bare]) for name in needs] == [None] * len(needs)
+    assert FIGURES["front-size"]([bare]) is not None
 
 
 @pytest.mark.slow
@@ -387,6 +389,33 @@ def test_few_or_equal_trials_are_drawn(made: Made, tmp_path: Path) -> None:
         ElementTree.fromstring(figure.svg)
         assert "nan" not in figure.svg
         assert not re.search(r"\b(nan|None|inf)\b", figure.caption)
+
+
+def deep(run: RunData, layers: int) -> RunData:
+    """The same run of a network that has many layers with long names."""
+
+    def deeper(trained: Trained) -> Trained:
+        assert trained.allocation is not None
+        own = trained.allocation.layers
+        many = tuple(
+            own[at % len(own)].model_copy(update={"name": f"features.denseblock{at // 9}.denselayer{at}.conv"})
+            for at in range(layers)
+        )
+        return replace(trained, allocation=trained.allocation.model_copy(update={"layers": many}))
+
+    return replace(run, trials=tuple(map(deeper, run.trials)))
+
+
+@pytest.mark.parametrize("layers", [1, 40, 200])
+def test_deep_networks_stay_legible(layers: int, run: RunData) -> None:
+    for name in ("bits-per-layer", "bits-over-front"):
+        figure = FIGURES[name]([deep(run, layers)])
+        assert figure is not None
+        assert float(ElementTree.fromstring(figure.svg).attrib["height"]) < 1700
+        found = list(texts(figure))
+        assert min(text.left for text in found) >= -1
+        for one, two in combinations(found, 2):
+            assert one.right <= two.left or two.right <= one.left or one.bottom <= two.top or two.bottom <= one.top
 
 
 def test_allocations_may_be_missing(run: RunData) -> None:
