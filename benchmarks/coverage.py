@@ -1,6 +1,6 @@
-"""How often the intervals of `precsearch.analysis` hold the true mean, and how often its rule finds what is not there.
+"""How often the intervals of `precsearch.analysis` hold what is true, on simulated studies.
 
-`python -m benchmarks.coverage` simulates and prints the tables of `docs/statistics.md`; two minutes on one core.
+`python -m benchmarks.coverage` prints the tables of `docs/statistics.md`; a few minutes on one core.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from precsearch.analysis.correlation import rank_correlation
+from precsearch.analysis.correlation import FEWEST, rank_correlation
 from precsearch.analysis.intervals import ENDS, LEVEL
-from precsearch.analysis.statistics import ALPHA, sign_flip_p
 
 Floats = NDArray[np.float64]
 
@@ -58,12 +57,6 @@ def covered(samples: str, n: int, method: str, studies: int = STUDIES, seed: int
     return held / len(values)
 
 
-def flipped(samples: str, n: int, studies: int, seed: int = 0) -> float:
-    """The fraction of samples without a difference whose sign flips say that there is one."""
-    values = SAMPLES[samples](np.random.default_rng((seed, n)), (studies, n))
-    return float(np.mean([(sign_flip_p(each) or 0.0) < ALPHA for each in values]))
-
-
 def correlated(rho: float, n: int, studies: int = STUDIES, seed: int = 0) -> float:
     """The fraction of intervals that hold the rank correlation of normal pairs, which is 6 asin(rho / 2) / pi."""
     pairs = np.random.default_rng((seed, n)).multivariate_normal([0, 0], [[1, rho], [rho, 1]], (studies, n))
@@ -82,13 +75,10 @@ def main() -> None:
         for method in ENDS:
             cells = " | ".join(f"{100 * covered(samples, n, method):.1f}" for n in SIZES)
             print(f"| {samples} | {method} | {cells} |", flush=True)
-    print("\n| rank correlation | " + " | ".join(f"n = {n}" for n in SIZES if n >= 10) + " |")  # noqa: PLR2004
+    print("\n| rank correlation | " + " | ".join(f"n = {n}" for n in SIZES if n >= FEWEST) + " |")
     for rho in (0.0, 0.5, 0.9):
-        cells = " | ".join(f"{100 * correlated(rho, n, STUDIES // 2):.1f}" for n in SIZES if n >= 10)  # noqa: PLR2004
+        cells = " | ".join(f"{100 * correlated(rho, n, STUDIES // 2):.1f}" for n in SIZES if n >= FEWEST)
         print(f"| {rho:g} | {cells} |", flush=True)
-    print("\n| sign flips, nothing there | " + " | ".join(f"n = {n}" for n in SIZES) + " |")
-    for samples in SAMPLES:
-        print(f"| {samples} | " + " | ".join(f"{100 * flipped(samples, n, 400):.1f}" for n in SIZES) + " |", flush=True)
 
 
 if __name__ == "__main__":

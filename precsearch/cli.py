@@ -8,6 +8,7 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
   and ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
+- ``show``: `precsearch.report.shown.Shown.to_dict`.
 - ``report``: `precsearch.report.page.Written.to_dict`.
 - ``confirm``: `precsearch.report.confirmed.confirm_plan_dict`, which is all of it with ``--dry-run``; then ``arms``,
   ``claims`` and ``confirmed``, and ``exit_status``.
@@ -122,6 +123,19 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
 
 @app.command()
+def show(
+    path: RunPath,
+    trial: Annotated[int | None, _number("--trial", "Its number; the best one if left out.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The baseline beside it: uniform or random.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show one trial: its bits, curves and costs, and the baselines beside it. Starts and changes nothing."""
+    from precsearch.results import RunDirectory
+
+    return commands.show(RunDirectory(path), trial, baseline, as_json)
+
+
+@app.command()
 def report(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories; may be copies.")],
     output: Annotated[
@@ -153,7 +167,8 @@ def confirm(
     directory = RunDirectory(path)
     directory.require()
     experiment = load_experiment(directory.experiment, _changes(None, executor, address))
-    return commands.confirm(experiment, directory, seeds, trials or (), dry_run=dry_run, as_json=as_json)
+    act = commands.confirm_plan if dry_run else commands.confirm
+    return act(experiment, directory, seeds, trials or (), as_json)
 
 
 @app.command()

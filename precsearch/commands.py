@@ -85,6 +85,20 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     return view.exit_status
 
 
+def show(directory: RunDirectory, trial: int | None, baseline: str | None, as_json: bool) -> int:
+    """`show`: print one training -> the exit status. Nothing is started or written."""
+    from precsearch.report.console import console
+    from precsearch.report.show import print_shown
+    from precsearch.report.shown import read_shown
+
+    shown = read_shown(directory, trial, baseline)
+    if as_json:
+        print_json(shown.to_dict())
+    else:
+        print_shown(console(), shown)
+    return 0
+
+
 def report(paths: Sequence[Path], output: Path | None, as_json: bool) -> int:
     """`report`: write the page of one run, or of several side by side -> the exit status."""
     from precsearch.report.page import write_report
@@ -99,30 +113,29 @@ def report(paths: Sequence[Path], output: Path | None, as_json: bool) -> int:
     return 0
 
 
-def confirm(
-    experiment: Experiment,
-    directory: RunDirectory,
-    seeds: int,
-    trials: Sequence[int],
-    *,
-    dry_run: bool,
-    as_json: bool,
+def confirm_plan(
+    experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool
 ) -> int:
+    """`confirm --dry-run`: print what would be trained -> the exit status."""
+    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan
+    from precsearch.report.console import console
+    from precsearch.study.confirm.plan import plan_confirmation
+
+    planned = plan_confirmation(directory, experiment, seeds, trials)
+    if as_json:
+        print_json(confirm_plan_dict(planned, directory))
+    else:
+        print_confirm_plan(console(), planned, directory)
+    return 0
+
+
+def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool) -> int:
     """`confirm`: train a front's allocations again on fresh seeds and print what stands -> the exit status."""
-    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan, print_confirmed, read_confirmed
+    from precsearch.report.confirmed import confirm_plan_dict, print_claims, print_confirmed, read_confirmed
     from precsearch.report.confirming import watch_confirming
     from precsearch.report.console import console
     from precsearch.report.view import read_run
 
-    if dry_run:
-        from precsearch.study.confirm.plan import plan_confirmation
-
-        planned = plan_confirmation(directory, experiment, seeds, trials)
-        if as_json:
-            print_json(confirm_plan_dict(planned, directory))
-        else:
-            print_confirm_plan(console(), planned, directory)
-        return 0
     observer = watch_confirming(experiment, directory, console(stderr=True))
     try:
         with stdout_kept(as_json):
@@ -135,16 +148,16 @@ def confirm(
         command = f"precsearch confirm {shlex.quote(str(directory.path))} --seeds {seeds}{named}"
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view = read_run(directory)
-    to = console(stderr=as_json)
-    print_confirmed(to, view)
+    found, to = read_confirmed(view.confirmed, experiment.inner.budget.kind), console(stderr=as_json)
+    print_confirmed(to, found)
+    print_claims(to, found)
     page = _closing_report(directory, as_json)
     if page is not None:
         to.print(f"The report is {page}", soft_wrap=True)
     status = exit_status_of(plan, view.confirmed)
     if as_json:
-        told = read_confirmed(view.confirmed, experiment.inner.budget.kind).to_dict()
         confirmed = [record.model_dump(mode="json") for record in view.confirmed]
-        told |= {"confirmed": confirmed, "report": str(page) if page else None, "exit_status": status}
+        told = found.to_dict() | {"confirmed": confirmed, "report": str(page) if page else None, "exit_status": status}
         print_json({**confirm_plan_dict(plan, directory), **told})
     return status
 

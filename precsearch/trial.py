@@ -14,8 +14,9 @@ from precsearch.allocation import Allocation
 from precsearch.conversion import apply_allocation, preview, reread
 from precsearch.data import Batches, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
+from precsearch.evaluation.alone import candidates_in
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
-from precsearch.evaluation.whole import SplitName, evaluate_network
+from precsearch.evaluation.whole import SplitName, check_measurable, evaluate_network
 from precsearch.experiment import Experiment
 from precsearch.files import write_text
 from precsearch.models import weights_used
@@ -59,7 +60,9 @@ def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "
         training = _Training(experiment, session)
         allocation, model = training.run()
         metrics = _finite(evaluate(model, training.data, allocation))
-        evaluation = evaluate_network(model, training.data, experiment.evaluate, evaluated, session.seed)
+        evaluation = evaluate_network(
+            model, training.data, experiment.evaluate, evaluated, session.seed, training.candidates
+        )
     metrics |= _finite(evaluation.metrics())
     provenance = (
         origin(experiment, session)
@@ -83,6 +86,7 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
         ConfigurationError, DataError: as `run_trial` would.
     """
     data = load_data(experiment.data)
+    check_measurable(experiment.evaluate, data)
     with torch.random.fork_rng(devices=[]):
         network = make_network(experiment, data, 0)
     return preview(
@@ -102,12 +106,14 @@ class _Training:
         self.inner = experiment.inner
         self.session = session
         self.data = load_data(experiment.data)
+        check_measurable(experiment.evaluate, self.data)
         self.experiment = experiment
         self.computing = computing(experiment.executor)
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
         network = make_network(experiment, self.data, session.seed)
+        self.candidates = candidates_in(network.conversion)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)

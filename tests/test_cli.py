@@ -22,7 +22,9 @@ COMMANDS = {
     "inspect": {"--set", "--json"},
     "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
+    "show": {"--trial", "--baseline", "--json"},
     "report": {"-o", "--output", "--json"},
+    "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
     "init": set(),
 }

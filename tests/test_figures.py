@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -95,15 +96,21 @@ class Placed(NamedTuple):
     bottom: float
 
 
+@cache
+def extents(text: str, size: float) -> tuple[float, float, float]:
+    """Width, and the ends above the baseline."""
+    box = TextPath((0, 0), text.strip("\N{ZERO WIDTH NON-JOINER}"), size=size, usetex=False).get_extents()
+    return float(box.width), float(box.y0), float(box.y1)
+
+
 def texts(figure: Figure) -> Iterator[Placed]:
     for element in ElementTree.fromstring(figure.svg).iter(f"{SVG}text"):
         text, size = element.text or "", float(element.attrib["font-size"])
-        box = TextPath((0, 0), text.strip("\N{ZERO WIDTH NON-JOINER}"), size=size, usetex=False).get_extents()
-        width = float(box.width)
+        width, low, high = extents(text, size)
         x = float(element.attrib.get("x") or element.attrib["transform"].split("(")[1].split(" ")[0])
         y = float(element.attrib.get("y") or element.attrib["transform"].split("(")[1].rstrip(")").split(" ")[1])
         left = x - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib.get("text-anchor", "start")]
-        yield Placed(text, left, left + width, y - float(box.y1), y - float(box.y0))
+        yield Placed(text, left, left + width, y - high, y - low)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

@@ -32,7 +32,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded(code) & (HEAVY | {"numpy", "rich", "yaml"})
 
 
-@pytest.mark.parametrize("command", ["list", "export"])
+@pytest.mark.parametrize("command", ["list", "show", "export"])
 def test_reading_a_run_loads_nothing_heavy(tmp_path: Path, command: str) -> None:
     make_run(tmp_path / "made")
     call = f"c.main([{command!r}, {str(tmp_path / 'made')!r}])"

@@ -113,7 +113,7 @@ def _telling(curves: Sequence[AttackCurve]) -> float:
     """The epsilon of `Evidence`; the larger of two as good."""
     clean = curves[0].accuracies[0]
     lowest = [min(at) for at in zip(*(curve.accuracies for curve in curves), strict=True)]
-    points = list(zip(curves[0].epsilons, lowest, strict=True))[1:]
+    points: list[tuple[float, float]] = list(zip(curves[0].epsilons, lowest, strict=True))[1:]
     epsilon, _ = min(reversed(points), key=lambda point: abs(point[1] - clean / 2))
     return epsilon
 

@@ -9,6 +9,7 @@ from precsearch.allocation import TABLED
 from precsearch.errors import ConfigurationError
 from precsearch.experiment.base import Settings
 from precsearch.experiment.document import Experiment
+from precsearch.experiment.evaluate import unmeasured
 from precsearch.experiment.images import DATA_KEYS, NoKeys
 from precsearch.experiment.places import Finding
 from precsearch.experiment.schema import locate, nearest, set_at
@@ -106,6 +107,12 @@ def _measured(experiment: Experiment) -> Iterator[Finding]:
                     ("study", block, i, "metric"),
                     f"a metric that trials measure must be named, but got {each.metric!r}, and no budget has "
                     f"its table; add one of `kind: {each.metric}` with its `table` to `inner.budgets`, or drop this",
+                )
+            if (key := unmeasured(each.metric, experiment.evaluate)) is not None:
+                yield Finding(
+                    ("study", block, i, "metric"),
+                    f"a metric that trials measure must be named, but got {each.metric!r}, which `evaluate:` does not "
+                    f"ask for; set {key}, or drop this entry",
                 )
             target = each.metric.removeprefix("average_bits_")
             if target not in {each.metric, *targets} and "inner.targets" not in experiment.space:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from precsearch.experiment.base import Settings
 
 Epsilon = Annotated[float, Field(gt=0, le=1)]
+Attack = Literal["fgsm", "pgd"]
+Norm = Literal["linf", "l2"]
 Rate = Annotated[float, Field(ge=0, le=0.5)]
 CORRUPTIONS: Final = (
     "gaussian_noise", "impulse_noise", "blur", "contrast", "brightness", "translation", "occlusion",
@@ -36,8 +38,8 @@ class EvaluateSettings(Settings):
     """
 
     images: int = Field(default=500, ge=1)
-    attacks: tuple[Literal["fgsm", "pgd"], ...] = Field(default=(), strict=False)
-    norms: tuple[Literal["linf", "l2"], ...] = Field(default=("linf",), min_length=1, strict=False)
+    attacks: tuple[Attack, ...] = Field(default=(), strict=False)
+    norms: tuple[Norm, ...] = Field(default=("linf",), min_length=1, strict=False)
     epsilons: tuple[Epsilon, ...] = Field(default=(0.05, 0.1, 0.2), min_length=1, strict=False)
     l2_epsilons: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, strict=False)
     steps: int = Field(default=20, ge=1)
@@ -71,3 +73,23 @@ class EvaluateSettings(Settings):
             if name not in CORRUPTIONS:
                 raise ValueError(f"one of {', '.join(CORRUPTIONS)} must be given, but got {name!r}")
         return value
+
+
+def unmeasured(metric: str, settings: EvaluateSettings) -> str | None:
+    """What has to be set for a metric to be measured, where it is one of `evaluate:` and is not; else None."""
+    name = metric.removeprefix("validation_")
+    wanted = {
+        "corrupted_accuracy": (bool(settings.corruptions), "`evaluate.corruptions`, such as [gaussian_noise, blur]"),
+        "bit_flip_accuracy": (bool(settings.bit_flips), "`evaluate.bit_flips`, such as [1e-3, 1e-2]"),
+        "perturbation": (settings.perturbation, "`evaluate.perturbation: true`"),
+    }
+    for attack in get_args(Attack):
+        for norm in get_args(Norm):
+            asked = attack in settings.attacks and norm in settings.norms
+            key = f"{attack}_accuracy" if norm == "linf" else f"{attack}_{norm}_accuracy"
+            wanted[key] = (
+                asked,
+                f"`evaluate.attacks` to a list with {attack}, and `evaluate.norms` to one with {norm}",
+            )
+    measured, key = wanted.get(name, (True, ""))
+    return None if measured else key

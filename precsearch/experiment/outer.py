@@ -104,6 +104,8 @@ class StudySettings(Settings):
         storage: URL of a database where several drivers share the study, such as
             ``postgresql+psycopg://user@host/database``, without a password; ``${NAME}`` in it stands for an
             environment variable. The run directory's own journal where None.
+        viewers: programs for which more is written in the run directory: ``tensorboard``, logs of every training;
+            ``optuna-dashboard``, the allocation of every trial that completes, and a picture of it.
     """
 
     objectives: tuple[ObjectiveSettings, ...] = Field(
@@ -124,6 +126,7 @@ class StudySettings(Settings):
         default=("uniform", "random", "float"), strict=False
     )
     storage: str | None = None
+    viewers: tuple[Literal["tensorboard", "optuna-dashboard"], ...] = Field(default=(), strict=False)
 
     def beside(self, best: bool) -> list[str]:
         """The kinds of baselines beside a member of the front, which is the best trial or not."""
@@ -133,6 +136,13 @@ class StudySettings(Settings):
     @classmethod
     def _no_password(cls, value: str | None) -> str | None:
         return None if value is None else checked(value)
+
+    @field_validator("viewers")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"each name once must hold, but got {list(value)}")
+        return value
 
     @field_validator("objectives")
     @classmethod

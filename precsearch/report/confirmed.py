@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
     from precsearch.analysis.intervals import Interval
     from precsearch.analysis.verdicts import Claim
-    from precsearch.report.view import RunView
     from precsearch.results import RunDirectory, TrialRecord
     from precsearch.study.confirm.plan import ConfirmPlan
 
 _TEST: Final = "test_accuracy"
 _FOUND: Final = "found"
 _NOTES: Final = (
-    "found less it: mean over seeds that both have; 95 % intervals are of means over seeds",
+    "found less it: over the seeds that both have; intervals: of the mean over seeds",
     "nothing was selected by these trainings, and their seeds are no trial's",
 )
 
@@ -95,9 +94,8 @@ def read_confirmed(records: Sequence[TrialRecord], kind: str) -> Confirmed:
     return Confirmed(tuple(rows), tuple(claims), failed)
 
 
-def print_confirmed(console: Console, view: RunView) -> None:
-    """The table of arms, what failed, and every claim as a sentence."""
-    found = read_confirmed(view.confirmed, view.experiment.inner.budget.kind)
+def print_confirmed(console: Console, found: Confirmed) -> None:
+    """The table of arms, and what failed."""
     made = table(
         "trial", "arm", "seeds", "test %", "95 % interval", "found less it", "verdict",
         left=(1, 6), title="Confirmed on fresh seeds",
@@ -121,8 +119,12 @@ def print_confirmed(console: Console, view: RunView) -> None:
     for record in found.failed:
         text = f"failed: trial {record.number}, {record.baseline}, seed {record.seed}: {record.reason}"
         console.print(Text(text, style="red"))
-    console.print()
+
+
+def print_claims(console: Console, found: Confirmed) -> None:
+    """Every claim as a sentence, the mean over trials first."""
     for claim in found.claims:
+        console.print()
         console.print(Text(claim.sentence))
 
 

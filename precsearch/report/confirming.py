@@ -67,7 +67,7 @@ class ConfirmWatch(Watch):
         seconds = self.seconds_left()
         parts = [f"{len(self.finished)} of {words.count(self.n_trials, 'training')} done"]
         parts += [f"{failed} failed"] if failed else []
-        parts += [f"about {words.about(seconds)} left"] if seconds is not None else []
+        parts += [f"about {words.about(seconds)} left"] if seconds else []
         return ", ".join(parts)
 
 

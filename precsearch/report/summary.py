@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from precsearch.report import tables, words
-from precsearch.report.confirmed import print_confirmed
+from precsearch.report import disturbed, tables, words
+from precsearch.report.confirmed import print_confirmed, read_confirmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def print_list(console: Console, view: RunView) -> None:
     if view.front:
         _print_front(console, view)
     if view.confirmed:
-        print_confirmed(console, view)
+        print_confirmed(console, read_confirmed(view.confirmed, view.experiment.inner.budget.kind))
 
 
 def _print_front(console: Console, view: RunView) -> None:
@@ -66,6 +66,9 @@ def _print_front(console: Console, view: RunView) -> None:
     for note in notes:
         console.print(Text(note, style="dim"))
     _print_block(console, tables.bits_table(tables.member_allocations(view.front)))
+    if (measured := disturbed.members_table(view)) is not None:
+        _print_block(console, measured)
+        console.print(Text("attacked: mean over epsilons, of the attack that leaves the least", style="dim"))
     if view.best is not None and view.best.allocation is not None:
         console.print()
         console.print(Text(f"Best allocation, trial {view.best.record.number}", style="bold"))

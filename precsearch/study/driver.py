@@ -20,6 +20,7 @@ from precsearch.study.ledgers import check_ledger, open_ledger
 from precsearch.study.pruning import make_pruning
 from precsearch.study.samplers import make_sampler
 from precsearch.study.trials import StudyTrials
+from precsearch.study.viewers import check_viewers, with_viewers
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class StudySummary:
 
 
 def check_study(experiment: Experiment) -> None:
-    """Check what only Optuna knows: the arguments of sampler and pruner.
+    """Check what only Optuna knows, the arguments of sampler and pruner, and that viewers can be written for.
 
     Raises:
         ConfigurationError: naming the argument that is wrong.
     """
+    check_viewers(experiment)
     make_sampler(experiment)
     with quiet_optuna():
         make_pruning(experiment)
@@ -84,6 +86,7 @@ def run_study(
     """
     started = time.monotonic()
     check_study(experiment)
+    observer = with_viewers(experiment, directory, observer)
     check_directory(directory, experiment)
     check_ledger(directory, experiment)
     with make_executor(experiment) as executor:

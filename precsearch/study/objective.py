@@ -57,8 +57,8 @@ class OptunaObjective:
     Args:
         experiment: the search space, or the YAML file that has it.
         prefix: put before the name of every parameter, to keep them apart from yours.
-        directory: keeps weights.safetensors, allocation.json and steps.jsonl of each trial, in a folder named
-            by its number, such as ``0007``; one that exists is an error. Nothing is kept where None.
+        directory: keeps weights.safetensors, allocation.json, evaluation.json and steps.jsonl of each trial, in a
+            folder named by its number, such as ``0007``; one that exists is an error. Nothing is kept where None.
         artifact_store: of Optuna; allocation.json is uploaded there, for optuna-dashboard.
         run_trial: trains one trial; `precsearch.trial.run_trial` where None.
         overrides: `PATH=VALUE` texts, as ``--set`` gives them.

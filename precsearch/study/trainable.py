@@ -25,7 +25,7 @@ from precsearch.study.tune_space import at_home, document_of, point_of, ray_tune
 if TYPE_CHECKING:
     from ray.tune import Result
 
-_LEFT = ("allocation.json", "weights.safetensors")
+_LEFT = ("allocation.json", "evaluation.json", "weights.safetensors")
 
 
 def tune_trainable(
@@ -38,10 +38,10 @@ def tune_trainable(
     not hold. The experiment is read here and travels with the function; relative paths mean those here.
 
     It reports once an epoch, as `training_iteration`: `phase`, `epoch`, `step`, `steps`, and every metric that
-    can be selected on, the same keys every time; NaN stands for what is not measured then (`train_accuracy` and
-    `generalization_gap` before the end). The last report has the metrics of the finished network, as
-    `precsearch run` gives them; `test_*` are in its allocation only. Every report has a checkpoint; the
-    last one also holds allocation.json and weights.safetensors, see `allocation_of`.
+    can be selected on, the same keys every time; NaN stands for what is not measured then (`train_accuracy`,
+    `generalization_gap` and what `evaluate:` measures before the end). The last report has the metrics of the
+    finished network, as `precsearch run` gives them; `test_*` are in its allocation only. Every report has a
+    checkpoint; the last one also holds allocation.json, evaluation.json and weights.safetensors, see `allocation_of`.
 
     A trial continues from its checkpoint after a failure, to the bit; or from another trial's, which is how
     population-based training exploits: then learning rates, momentum, weight decay, regularization, temperature

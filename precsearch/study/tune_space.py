@@ -97,8 +97,11 @@ def at_home(experiment: Experiment, home: Path) -> Experiment:
     inner = experiment.inner
     if isinstance(inner.allocation, str) and not inner.allocation.lstrip().startswith("{"):
         inner = inner.model_copy(update={"allocation": str(home / Path(inner.allocation).expanduser())})
+    evaluate = experiment.evaluate
+    if evaluate.corrupted is not None:
+        evaluate = evaluate.model_copy(update={"corrupted": str(home / Path(evaluate.corrupted).expanduser())})
     data, model = experiment.data.model_copy(update={"root": root}), experiment.model.at_home(home)
-    return experiment.model_copy(update={"data": data, "model": model, "inner": inner})
+    return experiment.model_copy(update={"data": data, "model": model, "inner": inner, "evaluate": evaluate})
 
 
 def seed_in(config: Mapping[str, Any]) -> int | None:

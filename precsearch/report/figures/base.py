@@ -31,9 +31,9 @@ class Table:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """JSON text: a list with one object for each row, column -> cell."""
-        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """JSON text: a list with one object for each row, column -> cell; a line each."""
+        rows = (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+        return "[" + ",".join(f"\n{json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in rows) + "\n]\n"
 
 
 @dataclass(frozen=True)

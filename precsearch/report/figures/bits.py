@@ -132,7 +132,7 @@ def _key(target: Target) -> object:
     color, marker = _LOOKS[target]
     if target == "weight":
         return square(color)
-    return Line2D([], [], color=hex_of(color), marker=marker, markersize=6.5, linestyle="none", markeredgecolor="none")
+    return Line2D([], [], color=hex_of(color), marker=marker, markersize=6.5, linestyle="none")
 
 
 def _told_bits(run: RunData, trained: Trained, allocation: Allocation, several: bool) -> str:

@@ -65,7 +65,7 @@ def bit_flips(runs: Sequence[RunData]) -> Figure | None:
         rows: list[tuple[Cell, ...]] = [
             (run.label, trained.record.number, trained.arm, each.rate, draw, accuracy)
             for run in runs
-            for trained in (*run.trials, *run.baselines)
+            for trained in (*run.front, *run.baselines)
             for each in (trained.evaluation.bit_flips if trained.evaluation else ())
             for draw, accuracy in enumerate(each.accuracies)
         ]

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from precsearch.analysis.importance import Importance, Importances
     from precsearch.analysis.surrogate import Dependence
     from precsearch.report.reading import RunData
+    from precsearch.results import TrialRecord
 
 _ROW: Final = 82.0
 _MOST: Final = 3  # parameters drawn of each objective; the table has all
 _MOST_CHOICES: Final = 3
+_MOST_TRIALS: Final = 300
 _PERCENT: Final = 100.0
 
 
@@ -32,12 +34,7 @@ def importances(runs: Sequence[RunData]) -> Figure | None:
     from precsearch.analysis.importance import parameter_importances
 
     found = [
-        (
-            run,
-            parameter_importances(
-                [each.record for each in run.trials], run.experiment.space, goal.metric, goal.direction
-            ),
-        )
+        (run, parameter_importances(_sampled(run), run.experiment.space, goal.metric, goal.direction))
         for run in runs
         for goal in run.experiment.study.objectives
     ]
@@ -58,6 +55,11 @@ def importances(runs: Sequence[RunData]) -> Figure | None:
         caption = _caption(found, len(runs) > 1)
         name, title = "importances", "Which searched parameters matter"
         return Figure(name, SECTION, title, caption, _table(found), page.svg(name, title, caption))
+
+
+def _sampled(run: RunData) -> list[TrialRecord]:
+    """Every so many trials where there are many: a forest of them all takes seconds and knows little more."""
+    return [each.record for each in run.trials[:: -(-len(run.trials) // _MOST_TRIALS) or 1]]
 
 
 def _bar(axes: Axes, importance: Importance, most: float, believed: bool) -> None:
@@ -92,7 +94,7 @@ def _along(axes: Axes, run: RunData, importances: Importances, dependence: Depen
     """What the surrogate predicts along one parameter, over the trials; heights as for every other parameter."""
     times, _ = _unit(importances, run)
     choices = [str(value) for value in dependence.values] if dependence.scale == "choices" else []
-    measured = [each.record for each in run.trials if importances.metric in each.record.metrics]
+    measured = [record for record in _sampled(run) if importances.metric in record.metrics]
 
     def place(value: Any) -> float:
         if choices:
@@ -128,9 +130,14 @@ def _caption(found: Sequence[tuple[RunData, Importances]], several: bool) -> str
     for run, each in found:
         where = f" of {run.label}" if several else ""
         name = words.metric_header(each.metric).replace("%", "accuracy")
-        text += f" {name[0].upper()}{name[1:]}{where}: R2 {each.r2:.2f} on {words.count(each.trials, 'trial')}."
+        trials = words.count(each.trials, "trial") + _of_all(run)
+        text += f" {name[0].upper()}{name[1:]}{where}: R2 {each.r2:.2f} on {trials}."
         text += f" {each.message}" if each.message else ""
     return text
+
+
+def _of_all(run: RunData) -> str:
+    return "" if len(_sampled(run)) == len(run.trials) else f" of {len(run.trials):,}"
 
 
 def _table(found: Sequence[tuple[RunData, Importances]]) -> Table:

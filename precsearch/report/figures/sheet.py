@@ -156,9 +156,7 @@ def key(arm: str, color: str | None = None, line: bool = True) -> Any:
 
     style = arm_style(arm)
     shown = hex_of(color or style.color)
-    return Line2D(
-        [], [], color=shown, marker=style.marker, linestyle=style.dashes if line else "none", markeredgecolor="none"
-    )
+    return Line2D([], [], color=shown, marker=style.marker, linestyle=style.dashes if line else "none")
 
 
 def shortened(text: str, most: int = 18) -> str:

@@ -15,15 +15,17 @@ from precsearch.results import RunDirectory, TrialRecord, read_record
 from precsearch.study.telling import told_record
 
 RECORD: Final = "record"  # of a trial's user attributes: its result.json
-ALLOCATION: Final = "allocation"  # and its allocation.json, packed: MySQL's texts end at 64 KB
+# and its other files, each with the key it travels under; packed: MySQL's texts end at 64 KB
+FILES: Final = {"allocation": "allocation.json", "evaluation": "evaluation.json"}
 
 
 def packed(folder: Path, record: TrialRecord) -> dict[str, Any]:
     """What others need of a result, as user attributes."""
     parcel: dict[str, Any] = {RECORD: record.model_dump(mode="json")}
-    path = folder / "allocation.json"
-    if record.state == "complete" and path.is_file():
-        parcel[ALLOCATION] = base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode()
+    for key, name in FILES.items():
+        path = folder / name
+        if record.state == "complete" and path.is_file():
+            parcel[key] = base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode()
     return parcel
 
 
@@ -53,13 +55,17 @@ def unpacked(directory: RunDirectory, folder: Path, parcel: dict[str, Any]) -> T
     """
     try:
         record = TrialRecord.model_validate(parcel[RECORD])
-        allocation = zlib.decompress(base64.b85decode(parcel[ALLOCATION])).decode() if ALLOCATION in parcel else None
+        files = {
+            name: zlib.decompress(base64.b85decode(parcel[key])).decode()
+            for key, name in FILES.items()
+            if key in parcel
+        }
     except (ValueError, LookupError, TypeError, zlib.error) as error:
         first = str(error).splitlines()[0]
         raise RunDirectoryError(
             f"cannot read what another driver sent of {folder.name}: {first}; all must run the same precsearch"
         ) from None
-    if allocation is not None:
-        write_text(folder / "allocation.json", allocation)
+    for name, text in files.items():
+        write_text(folder / name, text)
     directory.write_record(folder, record)
     return record

@@ -1,0 +1,115 @@
+"""Random bit flips in the packed weights: memory at low voltage, or under radiation.
+
+A quantized weight of b bits is stored as its code: in two's complement where zero is a level (``symmetric``), else
+counted from the lowest level (``dorefa``, and every 1-bit weight). Layers in float32, biases and scales are left alone.
+
+Legend: R rows with a step each, M weights a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from precsearch.conversion import quantizers_of
+from precsearch.data.dataset import Split
+from precsearch.evaluation.accuracy import measure
+from precsearch.evaluation.images import Images
+from precsearch.evaluation.randomness import stream
+from precsearch.layers.weights import weights_of
+from precsearch.measured import BitFlips
+from precsearch.quantization.grids import Grid
+from precsearch.quantization.quantizers import WeightQuantizer
+from precsearch.quantization.rows import from_rows, to_rows
+
+
+def measure_bit_flips(
+    model: nn.Module, images: Images, rates: tuple[float, ...], draws: int, seed: int
+) -> tuple[BitFlips, ...]:
+    """Accuracy of `model` with bits of its weights flipped, for each rate and independent draw of flips.
+
+    A net whose outputs are no longer finite answers whatever comes first; that counts as wrong or right as it falls.
+    """
+    split = Split(images.inputs, images.targets)
+
+    def accuracy(rate: float, draw: int) -> float:
+        with flipped(model, rate, stream(seed, "bit_flips", rate, draw)):
+            return measure(model, split).accuracy
+
+    return tuple(BitFlips(rate=rate, accuracies=tuple(accuracy(rate, draw) for draw in range(draws))) for rate in rates)
+
+
+@contextmanager
+def flipped(model: nn.Module, rate: float, generator: torch.Generator) -> Iterator[None]:
+    """A context in which every bit of the quantized weights is flipped with probability `rate`.
+
+    The flips stay the same within it, as a fault of memory does. No parameter or buffer is written to.
+
+    Args:
+        model: quantized, settled, in evaluation mode whenever it runs here.
+        rate: 0 to 1.
+        generator: on the CPU.
+    """
+    handles, done = [], set()
+    for weight in weights_of(model).values():
+        for quantizer in quantizers_of(weight).get("weight", []):
+            if isinstance(quantizer, WeightQuantizer) and quantizer.enabled and quantizer not in done:
+                done.add(quantizer)
+                faulty = _faulty(quantizer, weight.stored, rate, generator)
+                handles.append(quantizer.register_forward_hook(lambda module, args, output, faulty=faulty: faulty))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def encode(codes: Tensor, grid: Grid, bits: int) -> Tensor:
+    """What is stored for codes: int64, its lowest `bits` bits are the packed ones.
+
+    Args:
+        codes: levels counted in steps, as `Grid` counts them: whole or halves.
+        grid: of the codes.
+        bits: 1 to 16.
+    """
+    if grid.signed and not grid.offset:
+        return codes.round().long() & ((1 << bits) - 1)
+    lowest = -grid.levels(bits) if grid.signed else 0.0
+    return (codes - lowest).round().long()
+
+
+def decode(stored: Tensor, grid: Grid, bits: int) -> Tensor:
+    """The codes, float64, that are read from what `encode` stores, or from what became of it.
+
+    In two's complement there is one more code than a symmetric grid has levels, ``-2^(bits - 1)``: a flip may make it,
+    and then it is read as it stands.
+    """
+    if grid.signed and not grid.offset:
+        half = 1 << (bits - 1)
+        return ((stored ^ half) - half).double()
+    lowest = -grid.levels(bits) if grid.signed else 0.0
+    return stored.double() + lowest
+
+
+def flip_bits(stored: Tensor, bits: int, rate: float, generator: torch.Generator) -> Tensor:
+    """`stored` with each of its lowest `bits` bits flipped with probability `rate`, independently."""
+    for bit in range(bits):
+        hit = torch.rand(stored.shape, generator=generator, dtype=torch.float64) < rate
+        stored = stored ^ (hit.to(stored) << bit)
+    return stored
+
+
+@torch.no_grad()
+def _faulty(quantizer: WeightQuantizer, weight: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """The weight that the layer computes with after the flips, of the shape of `weight`."""
+    bits, grid = quantizer.chosen_bits, quantizer.grid(quantizer.chosen_bits)
+    exact_RM = to_rows(quantizer(weight), quantizer.groups)
+    step_R1 = quantizer.ranges().step.double().reshape(-1, *[1] * (exact_RM.ndim - 1))
+    stored = encode(exact_RM.double() / step_R1, grid, bits)
+    after = flip_bits(stored, bits, rate, generator)
+    # What no flip has hit stays equal to the bit: its level was clamped to the reach after it was rounded.
+    faulty = torch.where(after == stored, exact_RM, (decode(after, grid, bits) * step_R1).to(exact_RM.dtype))
+    return from_rows(faulty, quantizer.groups)
