@@ -132,7 +132,7 @@ def test_rows_are_filtered_by_state(browser: Any, one: Written) -> None:
     visit = Visit(browser, one, PHONE)
     visit.page.locator("select[data-filter=state]").select_option("failed")
     assert visit.column(2) == ["failed"]
-    assert visit.page.locator("#shown").inner_text() == "1 of 23 rows"
+    assert visit.page.locator("#shown").inner_text() == f"1 of {len(one.page.trials.rows)} rows"
     visit.page.locator("select[data-filter=state]").select_option("")
     visit.page.locator("select[data-filter=arm]").select_option("uniform")
     assert set(visit.column(1)) == {"uniform"}
@@ -142,7 +142,7 @@ def test_without_scripts_every_row_is_there(browser: Any, one: Written) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(one.path.as_uri())
-    assert page.locator("table.sortable tbody tr").count() == 23
+    assert page.locator("table.sortable tbody tr").count() == len(one.page.trials.rows) > 20
     assert not page.locator("select[data-filter=state]").is_visible()
 
 

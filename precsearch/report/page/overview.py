@@ -60,9 +60,14 @@ def run_part(run: RunData) -> RunPart:
 
 
 def unfinished(run: RunData) -> bool:
-    """Whether trials are still to come, or baselines beside the front of a search that goes on."""
+    """Whether trials are still to come, or baselines beside the front of a search that goes on.
+
+    Drivers that share a study train baselines beside their own trials only: there the trials alone count.
+    """
     if len(run.view.trials) < _wanted(run):
         return True
+    if run.experiment.study.storage is not None:
+        return False
     ended = {(record.number, record.baseline) for record in run.view.baselines}
     best = run.view.best.record.number if run.view.best is not None else None
     return any(
