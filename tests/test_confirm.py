@@ -253,8 +253,9 @@ def test_seeds_are_distinct_and_stay_as_more_are_asked_for() -> None:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """The command line in this process, its trainings replaced."""
+    """The command line in this process, its trainings replaced and the page left out."""
     monkeypatch.setattr("precsearch.trial.run_trial", run_trial)
+    monkeypatch.setattr("precsearch.report.redraw.closing_report", lambda run, tell: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as exit_:
