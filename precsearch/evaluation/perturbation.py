@@ -20,8 +20,8 @@ from precsearch.evaluation.victims import Victim, answering, right
 from precsearch.experiment import EvaluateSettings
 from precsearch.measured import Perturbation
 
-_ROUNDS = 6
-_CLOSE = 0.04  # of a distance: where its bounds are so close, it is known well enough
+_ROUNDS = 10
+_CLOSE = 0.02  # of a distance: where its bounds are so close, it is known well enough
 _HALVINGS = 8
 _BATCH = 250
 _QUARTILES = (0.25, 0.5, 0.75)
