@@ -18,6 +18,7 @@ from made_reports import Made, made_data
 from matplotlib.textpath import TextPath
 
 from precsearch.report.figures import FIGURES, Figure, draw
+from precsearch.report.figures.marks import limits
 from precsearch.report.figures.palette import COLORS, arm_style
 from precsearch.report.figures.sheet import WIDTH
 from precsearch.report.figures.svg import printable, themed
@@ -232,6 +233,16 @@ def test_numbers_are_rounded_and_nothing_else_changes() -> None:
     assert group[1].attrib == {"href": "#name-m", "x": "1.23", "y": "-0", "fill": "#0072b2"}
     [path] = root.findall(f"{SVG}path")  # the one that nobody sees is gone
     assert path.attrib == {"d": "M1.5 2h0", "fill": "none", "stroke": "#0072b2", "stroke-width": "0.8"}
+
+
+def test_an_axis_leaves_out_what_would_flatten_it() -> None:
+    trials = [0.90 + 0.005 * at for at in range(20)]
+    low, high = limits([0.97, 0.98], trials)
+    assert low < min(trials) < max(trials) < high
+    low, high = limits([0.97, 0.98], [0.1, *trials])  # one trial at chance
+    assert 0.8 < low < min(trials) < max(trials) < high
+    low, high = limits([], [0.5])
+    assert low < 0.5 < high
 
 
 # ---- the numbers

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from precsearch.report.reading import RunData, Trained
 
 _PANEL: Final = 290.0
-_has = chosen.evaluated(lambda evaluation: any(each.count for each in evaluation.calibration.bins))
+_FEWEST: Final = 5  # images of a bin that is drawn
+_has = chosen.evaluated(lambda evaluation: any(each.count >= _FEWEST for each in evaluation.calibration.bins))
 
 
 def reliability(runs: Sequence[RunData]) -> Figure | None:
@@ -43,7 +44,11 @@ def reliability(runs: Sequence[RunData]) -> Figure | None:
 def _diagram(axes: Axes, networks: Sequence[Trained]) -> None:
     axes.plot([0, 100], [0, 100], color=hex_of("axis"), linewidth=0.9, zorder=1)
     for trained in reversed(networks):
-        bins = [each for each in trained.evaluation.calibration.bins if each.count] if trained.evaluation else []
+        bins = (
+            [each for each in trained.evaluation.calibration.bins if each.count >= _FEWEST]
+            if trained.evaluation
+            else []
+        )
         xs, ys = [100 * each.confidence for each in bins], [100 * each.accuracy for each in bins]
         curve(axes, xs, ys, trained.arm, clip_on=False, zorder=3)
     axes.set_xlim(0, 100)
@@ -70,6 +75,7 @@ def _counts(axes: Axes, trained: Trained) -> None:
 def _caption(runs: Sequence[RunData], arms: Sequence[tuple[RunData, Sequence[Trained]]]) -> str:
     first = [networks[0] for _, networks in arms]
     text = "On the diagonal probabilities are right; below it the network is too sure of itself."
+    text += f" Bins of fewer than {_FEWEST} images are left out."
     text += f" Found: {chosen.which([run for run, _ in arms], first)}."
     for run, networks in arms:
         said = [

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 READABLE: Final = 13.0  # height of a row that a number fits into
 Point = tuple[float, float]
-_TIGHT: Final = 2.5  # a range so many times that of what matters is cut down to it
+_TIGHT: Final = 2.0  # a range so many times that of what matters is cut down to it
 _DARK: Final = 0.6  # opacity from which text in a cell is in the paper's colour
 _SI: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -115,11 +115,13 @@ def unit(largest: float) -> tuple[float, str]:
 
 
 def limits(matters: Sequence[float], all_of_it: Sequence[float]) -> tuple[float, float]:
-    """Ends of an axis: of everything, or of what matters where outliers would flatten it."""
-    low, high = min(all_of_it), max(all_of_it)
-    if matters and high - low > _TIGHT * (max(matters) - min(matters)) > 0:
-        span = max(matters) - min(matters)
-        low, high = max(low, min(matters) - 0.5 * span), min(high, max(matters) + 0.5 * span)
+    """Ends of an axis: of everything, or where outliers would flatten it of what matters and of four in five."""
+    ordered = sorted(all_of_it)
+    low, high, tenth = ordered[0], ordered[-1], len(ordered) // 10
+    kept = [*matters, ordered[tenth], ordered[-1 - tenth]]
+    span = max(kept) - min(kept)
+    if high - low > _TIGHT * span > 0:
+        low, high = max(low, min(kept) - 0.5 * span), min(high, max(kept) + 0.5 * span)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room
 

@@ -88,19 +88,15 @@ def _scale(
     trials: Sequence[tuple[RunData, Trained]],
     beside: Sequence[tuple[RunData, Trained]],
 ) -> int:
-    """Set the limits; returns how many trials lie outside them."""
+    """Set the limits; returns how many trials lie outside them, being far worse or better than the rest."""
+    across = [x for _, each in (*trials, *beside) if each.arm != chosen.FLOAT and (x := plane.x(each)) is not None]
+    room = 0.05 * (max(across) - min(across)) or 0.05 * abs(across[0]) or 1.0
+    axes.set_xlim(min(across) - room, max(across) + room)
     members = [each for run in runs for each in run.front] + [each for _, each in beside if each.arm != "random"]
-    everything = [each for _, each in (*trials, *beside)]
-    outside = set()
-    for value, set_limits in ((plane.x, axes.set_xlim), (plane.y, axes.set_ylim)):
-        floats = () if value is plane.x else (chosen.FLOAT,)
-        inside = [each for each in everything if each.arm != chosen.FLOAT or each.arm in floats]
-        all_of_it = [found for each in inside if (found := value(each)) is not None]
-        matters = [found for each in members if each in inside and (found := value(each)) is not None]
-        low, high = limits(matters, all_of_it)
-        set_limits(low, high)
-        outside |= {id(each) for _, each in trials if not low <= (value(each) or 0.0) <= high}
-    return len(outside)
+    matters = [y for each in members if (y := plane.y(each)) is not None]
+    low, high = limits(matters, [y for _, each in (*trials, *beside) if (y := plane.y(each)) is not None])
+    axes.set_ylim(low, high)
+    return sum(not low <= (plane.y(each) or 0.0) <= high for _, each in trials)
 
 
 def _draw(page: Sheet, plane: Plane, run: RunData, color: str | None) -> None:
