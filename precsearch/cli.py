@@ -126,7 +126,7 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 def show(
     path: RunPath,
     trial: Annotated[int | None, _number("--trial", "Its number; the best one if left out.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The baseline beside it: uniform or random.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The baseline of this kind beside it, such as uniform.")] = None,
     as_json: Json = False,
 ) -> int:
     """Show one trial: its bits, curves and costs, and the baselines beside it. Starts and changes nothing."""
