@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_evaluations import evaluation
-from made_runs import FAILED, TRIALS, listing, make_run
+from made_evaluations import CALIBRATION, evaluation
+from made_runs import FAILED, TRIALS, listing, make_run, record
 
 from precsearch.allocation import Allocation
 from precsearch.cli import main
@@ -184,6 +184,31 @@ def test_list_has_a_line_for_each_that_was_disturbed(call: Any, made: RunDirecto
     for folder in (made.trial(1), made.baseline(1, "uniform")):
         (folder / "evaluation.json").unlink()
     assert "disturbed" not in call("list", made.path)[1]
+
+
+def test_calibration_alone_is_not_called_disturbed(call: Any, made: RunDirectory) -> None:
+    for folder in (made.trial(1), made.baseline(1, "uniform")):
+        Evaluation(split="validation", images=80, seed=0, calibration=CALIBRATION).write(folder)
+    assert "isturbed" not in call("list", made.path)[1]
+    _, out, _ = call("show", made.path)
+    assert "Calibration, on the validation split" in out and "isturbed" not in out
+    assert row(out, "Brier score") == ["0.0654", "0.0654"]
+
+
+def test_list_leaves_out_what_nobody_measured(call: Any, made: RunDirectory) -> None:
+    evaluation().model_copy(update={"attacks": (), "bit_flips": ()}).write(made.trial(1))
+    (made.baseline(1, "uniform") / "evaluation.json").unlink()
+    _, out, _ = call("list", made.path)
+    assert row(out, "trial", "The front, disturbed") == ["allocation", "corrupted", "%", "ECE", "%"]
+    assert row(out, "1  found", "The front, disturbed") == ["75.00", "3.21"]
+
+
+def test_a_float_training_beside_it_says_what_float_costs(call: Any, made: RunDirectory) -> None:
+    beside = record(1, 0.97, 6_144_000, 32.0, "float")
+    made.write_record(made.baseline(1, "float"), beside)
+    _, out, _ = call("show", made.path)
+    assert row(out, "measured") == ["found", "uniform", "random", "float"]
+    assert row(out, "BitOPs")[-2:] == ["6.14", "M"]
 
 
 def test_a_damaged_evaluation_is_one_message(call: Any, made: RunDirectory) -> None:

@@ -67,25 +67,29 @@ def masking_lines(evaluation: Evaluation) -> Iterator[Text]:
         yield Text(f"no sign that the attacks fail for want of a gradient ({names})", style="dim")
 
 
+def is_disturbed(found: Evaluation) -> bool:
+    """Whether more than calibration was measured, which always is."""
+    return bool(found.attacks or found.corruptions or found.bit_flips or found.perturbations)
+
+
 def members_table(view: RunView) -> Table | None:
-    """The front in one row each, with its baselines; None where nothing was measured."""
-    made = table(
-        "trial", "allocation", "attacked %", "by", "corrupted %", "bits flipped %", "ECE %",
-        left=(1, 3), title="The front, disturbed: means of what was measured",
-    )  # fmt: skip
+    """The front in one row each, with its baselines; None where nothing was disturbed."""
+    rows = []
     for member in view.front:
         for row in (member, *member.baselines):
             kind = row.record.baseline
             folder = view.run.trial(row.record.number) if kind is None else view.run.baseline(row.record.number, kind)
-            if (found := read_evaluation(folder)) is None:
-                continue
-            attack, attacked = _strongest(found)
-            made.add_row(
-                str(row.record.number) if kind is None else "", kind or "found", _percent(attacked), attack,
-                _percent(_metric(found, "corrupted_accuracy")), _percent(_metric(found, "bit_flip_accuracy")),
-                f"{100 * found.calibration.ece:.2f}", style="" if kind is None else "dim",
-            )  # fmt: skip
-    return made if made.row_count else None
+            if (found := read_evaluation(folder)) is not None and is_disturbed(found):
+                rows.append((str(row.record.number) if kind is None else "", kind or "found", found))
+    if not rows:
+        return None
+    columns = {name: list(map(cell, (found for *_, found in rows))) for name, cell in _COLUMNS.items()}
+    columns = {name: cells for name, cells in columns.items() if set(cells) != {words.NOTHING}}
+    left = [1, *(2 + at for at, name in enumerate(columns) if name == "by")]
+    made = table("trial", "allocation", *columns, left=left, title="The front, disturbed: means of what was measured")
+    for at, (number, arm, _) in enumerate(rows):
+        made.add_row(number, arm, *(cells[at] for cells in columns.values()), style=_style(arm))
+    return made
 
 
 def _rows(found: Sequence[Evaluation]) -> Iterator[_Row]:
@@ -156,3 +160,12 @@ def _percent(value: float | None) -> str:
 
 def _style(arm: str) -> str:
     return "" if arm == "found" else "dim"
+
+
+_COLUMNS: Final[dict[str, Callable[[Evaluation], str]]] = {
+    "attacked %": lambda found: _percent(_strongest(found)[1]),
+    "by": lambda found: _strongest(found)[0] or words.NOTHING,
+    "corrupted %": lambda found: _percent(_metric(found, "corrupted_accuracy")),
+    "bits flipped %": lambda found: _percent(_metric(found, "bit_flip_accuracy")),
+    "ECE %": lambda found: _percent(found.calibration.ece),
+}

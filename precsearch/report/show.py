@@ -51,7 +51,8 @@ def print_shown(console: Console, shown: Shown) -> None:
     if shown.metrics:
         _print_block(console, _metrics(shown))
         if shown.beside:
-            console.print(Text("each in one training, with one seed, under the same limit", style="dim"))
+            same = "each in one training, with one seed; uniform and random under the same limit"
+            console.print(Text(same, style="dim"))
     if shown.allocation is not None:
         _print_block(console, bars(shown.allocation, shown.experiment.inner.bits))
     elif shown.steps and shown.steps[-1].bits:
@@ -108,8 +109,9 @@ def _metrics(shown: Shown) -> Table:
     told = shown.evaluation.metrics() if shown.evaluation is not None else {}  # a table of its own
     names = [name for name in _ORDER if name in shown.metrics]
     names += [name for name in shown.metrics if name not in names and name not in told]
-    floats = float_costs(shown.allocation) if shown.allocation is not None else {}
     columns = [(each.arm, each.metrics) for each in (shown, *shown.beside)]
+    trained = any(arm == "float" for arm, _ in columns)  # and then its costs are measured
+    floats = float_costs(shown.allocation) if shown.allocation is not None and not trained else {}
     columns += [("float32", floats)] if floats else []
     when = "measured" if shown.state == "complete" else "after its last epoch"
     made = table(when, *(name for name, _ in columns))
@@ -139,11 +141,15 @@ def _print_disturbed(console: Console, shown: Shown) -> None:
     arms = {arm: evaluation for arm, evaluation in found.items() if evaluation is not None}
     own = arms[shown.arm]
     draws = f", mean over {words.count(own.draws, 'draw')}" if own.draws > 1 else ""
+    what = f"Disturbed, on {words.count(own.images, f'{own.split} image')}"
+    if not any(map(disturbed.is_disturbed, arms.values())):
+        what = f"Calibration, on the {own.split} split"
     console.print()
-    console.print(Text(f"Disturbed, on {words.count(own.images, f'{own.split} image')}{draws}", style="bold"))
+    console.print(Text(f"{what}{draws}", style="bold"))
     for made in disturbed.attack_tables(arms):
         _print_block(console, made)
     for line in disturbed.masking_lines(own):
         console.print(line)
     _print_block(console, disturbed.measured_table(arms))
-    console.print(Text("calibration is that of the whole split", style="dim"))
+    if any(map(disturbed.is_disturbed, arms.values())):
+        console.print(Text("calibration is that of the whole split", style="dim"))
