@@ -21,6 +21,8 @@ from real_trials import Recorder
 import precsearch
 from precsearch.allocation import TABLED
 from precsearch.errors import AllocationError
+from precsearch.experiment import EvaluateSettings
+from precsearch.experiment.evaluate import unmeasured
 from precsearch.results import SELECTABLE_METRICS
 from precsearch.study.seeds import trial_seed
 from precsearch.study.trainable import _seed, allocation_of
@@ -34,7 +36,10 @@ SPACE = (
     "inner.optimizer.lr: {type: float, low: 1e-3, high: 1e-1, log: true}}"
 )
 KEYS = {"phase", "epoch", "step", "steps", *SELECTABLE_METRICS}
-MEASURED = [name for name in SELECTABLE_METRICS if name not in TABLED]  # no budget here has a table
+# no budget here has a table, and nothing is asked of `evaluate:`
+UNASKED = {*TABLED, *(name for name in SELECTABLE_METRICS if unmeasured(name, EvaluateSettings()) is not None)}
+AT_THE_END = {"train_accuracy", "generalization_gap", "validation_brier", "validation_ece"}
+MEASURED = [name for name in SELECTABLE_METRICS if name not in UNASKED]
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +92,9 @@ def check_reports(told: dict[str, list[dict[str, Any]]]) -> None:
             assert report.keys() >= KEYS
             assert not [key for key in report if key.startswith("test_")]
             assert report["training_iteration"] == report["step"]
-            unmeasured = {key for key in SELECTABLE_METRICS if math.isnan(report[key])}
+            missing = {key for key in SELECTABLE_METRICS if math.isnan(report[key])}
             last = report["step"] == report["steps"]
-            at_the_end = set() if last else {"train_accuracy", "generalization_gap"}
-            assert unmeasured == {*TABLED, *at_the_end}
+            assert missing == {*UNASKED, *(set() if last else AT_THE_END)}
 
 
 @pytest.mark.slow
@@ -120,7 +124,7 @@ def test_under_asha(tmp_path: Path) -> None:
             name: allocation.metrics[name] for name in MEASURED
         }
         files = {path.name for path in Path(result.checkpoint.path).iterdir()}
-        assert files >= {"state.pt", "allocation.json", "weights.safetensors"}
+        assert files >= {"state.pt", "allocation.json", "evaluation.json", "weights.safetensors"}
     with pytest.raises(AllocationError, match=r"ended after epoch \d of 5; choose among .*`step` equal to `steps`"):
         allocation_of(stopped[0])
 
