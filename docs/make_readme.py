@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from precsearch.report.summary import print_summary
+from precsearch.report.summary import print_files, print_summary
 from precsearch.report.view import read_run
 from precsearch.results import RunDirectory
 
@@ -26,8 +26,9 @@ WIDTH = 100
 def summary(run: Path) -> str:
     """What `precsearch run` prints at its end."""
     written = io.StringIO()
-    view = read_run(RunDirectory(run))
-    print_summary(Console(file=written, width=WIDTH, color_system=None), view, finished_before=False)
+    view, console = read_run(RunDirectory(run)), Console(file=written, width=WIDTH, color_system=None)
+    print_summary(console, view, finished_before=False)
+    print_files(console, view, run / "report.html")
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
 
 

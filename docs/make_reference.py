@@ -23,6 +23,8 @@ from precsearch.precision.samplers import SAMPLERS as INNER_SAMPLERS
 from precsearch.results import SELECTABLE_METRICS
 from precsearch.study.pruning import PRUNERS
 from precsearch.study.samplers import SAMPLERS
+from precsearch.training.building import FLOAT
+from precsearch.training.floating import FloatStage
 
 PAGE = Path(__file__).parent / "search-space.md"
 
@@ -30,7 +32,7 @@ MEANINGS = {
     "data": "The data set, and how it is split.",
     "model": "The network.",
     "inner": "The search inside one training run.",
-    "evaluate": "What is measured of every trained network.",
+    "evaluate": "What is measured of every trained network beside loss, accuracy and cost.",
     "study": "The search over training runs.",
     "executor": "Who runs the trials.",
     "inner.temperature": "Of the relaxed sample; high is random, low is settled.",
@@ -242,7 +244,9 @@ def _after(path: str) -> str:
     written: dict[str, Callable[[], str]] = {
         "data": _data_sets,
         "model": lambda: "\n".join(_builder(name, builder) for name, builder in MODELS.items()),
-        "inner": lambda: _registered("sampler", {name: kind.__doc__ for name, kind in INNER_SAMPLERS.items()}),
+        "inner": lambda: _registered(
+            "sampler", {name: kind.__doc__ for name, kind in INNER_SAMPLERS.items()} | {FLOAT: FloatStage.__doc__}
+        ),
         "inner.budget": lambda: _registered("kind", {name: _in_units(kind) for name, kind in BUDGETS.items()}),
         "study.sampler": lambda: _passed_on(
             {name: kind.arguments for name, kind in SAMPLERS.items()} | {"grid": ()}, "sampler"

@@ -4,28 +4,34 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 finished with failed 
 
 With ``--json`` exactly one JSON object goes to stdout and everything else to stderr:
 
-- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``exit_status``.
+- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``report``
+  and ``exit_status``.
 - ``run --dry-run``: `precsearch.report.plan.plan_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
+- ``show``: `precsearch.report.shown.Shown.to_dict`.
+- ``report``: `precsearch.report.page.Written.to_dict`.
+- ``confirm``: `precsearch.report.confirmed.confirm_plan_dict`, which is all of it with ``--dry-run``; then ``arms``,
+  ``claims`` and ``confirmed``, and ``exit_status``.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
 - an error, from any of them: ``error`` and ``exit_status``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 import precsearch
 from precsearch import commands
 from precsearch.errors import ConfigurationError
+from precsearch.options import Address, Json, Overrides, Runner, RunPath, Space, Trials
+from precsearch.options import changes as _changes
+from precsearch.options import number as _number
 from precsearch.report.complaints import InterruptedRunError, complaint
 
 app = typer.Typer(
@@ -36,34 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _number(flag: str, text: str, kind: type[int] | type[float] = int, least: int = 0) -> Any:
-    """An option whose error names what was given, as Typer's own does not."""
-
-    def parse(given: str) -> float:
-        with contextlib.suppress(ValueError):
-            if least <= kind(given) < float("inf"):
-                return kind(given)
-        noun = "a whole number" if kind is int else "a number"
-        raise typer.BadParameter(f"{noun} of at least {least} must be given, but got {given!r}")
-
-    return typer.Option(flag, parser=parse, metavar="N", help=text)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory; may be a copy.")]
-Space = Annotated[
-    Path | None, typer.Argument(metavar="SPACE.yaml", help="The experiment; digits.yaml, built in, if left out.")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated.")
-]
-Trials = Annotated[int | None, _number("--trials", "Trials in all (study.n_trials).", least=1)]
-Runner = Annotated[str | None, typer.Option("--executor", help="Who runs the trials: inprocess or ray.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT.  [default: local]")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -96,8 +74,8 @@ def run(
     from precsearch.experiment.loading import bundled, load_experiment
     from precsearch.results import RunDirectory
 
-    changes = [*(overrides or ()), *_changes(trials, executor, address)]
-    experiment = load_experiment(space or bundled("digits.yaml"), changes)
+    given = [*(overrides or ()), *_changes(trials, executor, address)]
+    experiment = load_experiment(space or bundled("digits.yaml"), given)
     directory = RunDirectory(output or Path("runs") / experiment.name)
     if dry_run:
         return commands.plan(experiment, directory, as_json)
@@ -145,6 +123,55 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
 
 @app.command()
+def show(
+    path: RunPath,
+    trial: Annotated[int | None, _number("--trial", "Its number; the best one if left out.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The baseline beside it: uniform, random or float.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show one trial: its bits, curves and costs, and the baselines beside it. Starts and changes nothing."""
+    from precsearch.results import RunDirectory
+
+    return commands.show(RunDirectory(path), trial, baseline, as_json)
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories; may be copies.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page.  [default: RUN_DIR/report.html]")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write one HTML page of a run, or of several side by side: verdicts, figures, trials. Starts no work."""
+    return commands.report(paths, output, as_json)
+
+
+@app.command()
+def confirm(
+    *,
+    path: RunPath,
+    seeds: Annotated[int, _number("--seeds", "Fresh seeds in all; the same in every arm.", least=1)],
+    trials: Annotated[
+        list[int] | None, _number("--trial", "Confirm this trial; may be repeated.  [default: best and ends of front]")
+    ] = None,
+    executor: Runner = None,
+    address: Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained; train nothing.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train the front's allocations again on fresh seeds, beside uniform, random and float, and say what stands."""
+    from precsearch.experiment.loading import load_experiment
+    from precsearch.results import RunDirectory
+
+    directory = RunDirectory(path)
+    directory.require()
+    experiment = load_experiment(directory.experiment, _changes(None, executor, address))
+    act = commands.confirm_plan if dry_run else commands.confirm
+    return act(experiment, directory, seeds, trials or (), as_json)
+
+
+@app.command()
 def export(
     *,
     path: RunPath,
@@ -185,14 +212,6 @@ def init(file: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     write_text(file, bundled("digits.yaml").read_text(encoding="utf-8"))
     typer.echo(f"wrote {file}; next: precsearch run {shlex.quote(str(file))}", err=True)
     return 0
-
-
-def _changes(trials: int | None, executor: str | None, address: str | None) -> list[str]:
-    if address is not None and executor == "inprocess":
-        raise ConfigurationError("--address is for `--executor ray`, but got `--executor inprocess`; drop one of them")
-    name = "ray" if address is not None and executor is None else executor  # nobody else takes an address
-    given = {"study.n_trials": trials, "executor.name": name, "executor.address": address}
-    return [f"{path}={json.dumps(value)}" for path, value in given.items() if value is not None]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -12,8 +12,12 @@ from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from precsearch.experiment import Experiment
-    from precsearch.results import RunDirectory
+    from precsearch.results import RunDirectory, TrialRecord
+    from precsearch.study.confirm.plan import ConfirmPlan
 
 
 def plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
@@ -55,10 +59,11 @@ def inspect(experiment: Experiment, as_json: bool) -> int:
 def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
     """`run` and `resume`: run the study to its end and print how it went -> the exit status."""
     from precsearch.report.console import console, watch
-    from precsearch.report.summary import print_summary
+    from precsearch.report.redraw import Redrawn
+    from precsearch.report.summary import print_files, print_summary
     from precsearch.report.view import read_run
 
-    observer = watch(experiment, directory, console(stderr=True))
+    observer = Redrawn(watch(experiment, directory, console(stderr=True)), directory)
     try:
         with stdout_kept(as_json):
             from precsearch.study.driver import run_study
@@ -70,11 +75,108 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
             raise InterruptedRunError("nothing was begun") from None
         command = f"precsearch resume {shlex.quote(str(directory.path))}"
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
-    view = read_run(directory)
-    print_summary(console(stderr=as_json), view, finished_before=observer.idle)
+    view, to = read_run(directory), console(stderr=as_json)
+    print_summary(to, view, finished_before=observer.watch.idle)
+    page = _closing_report(directory, as_json)
+    print_files(to, view, page)
     if as_json:
-        print_json({**view.to_dict(), "finished": not summary.elsewhere, "exit_status": view.exit_status})
+        told = {"finished": not summary.elsewhere, "report": str(page) if page else None}
+        print_json({**view.to_dict(), **told, "exit_status": view.exit_status})
     return view.exit_status
+
+
+def show(directory: RunDirectory, trial: int | None, baseline: str | None, as_json: bool) -> int:
+    """`show`: print one training -> the exit status. Nothing is started or written."""
+    from precsearch.report.console import console
+    from precsearch.report.show import print_shown
+    from precsearch.report.shown import read_shown
+
+    shown = read_shown(directory, trial, baseline)
+    if as_json:
+        print_json(shown.to_dict())
+    else:
+        print_shown(console(), shown)
+    return 0
+
+
+def report(paths: Sequence[Path], output: Path | None, as_json: bool) -> int:
+    """`report`: write the page of one run, or of several side by side -> the exit status."""
+    from precsearch.report.page import write_report
+    from precsearch.results import RunDirectory
+
+    with stdout_kept(as_json):
+        written = write_report([RunDirectory(path) for path in paths], output)
+    if as_json:
+        print_json(written.to_dict())
+    else:
+        typer.echo(f"wrote {written.path}", err=True)
+    return 0
+
+
+def confirm_plan(
+    experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool
+) -> int:
+    """`confirm --dry-run`: print what would be trained -> the exit status."""
+    from precsearch.report.confirmed import confirm_plan_dict, print_confirm_plan
+    from precsearch.report.console import console
+    from precsearch.study.confirm.plan import plan_confirmation
+
+    planned = plan_confirmation(directory, experiment, seeds, trials)
+    if as_json:
+        print_json(confirm_plan_dict(planned, directory))
+    else:
+        print_confirm_plan(console(), planned, directory)
+    return 0
+
+
+def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials: Sequence[int], as_json: bool) -> int:
+    """`confirm`: train a front's allocations again on fresh seeds and print what stands -> the exit status."""
+    from precsearch.report.confirmed import confirm_plan_dict, print_claims, print_confirmed, read_confirmed
+    from precsearch.report.confirming import watch_confirming
+    from precsearch.report.console import console
+    from precsearch.report.view import read_run
+
+    observer = watch_confirming(experiment, directory, console(stderr=True))
+    try:
+        with stdout_kept(as_json):
+            from precsearch.study.confirm.run import confirm_run
+
+            with observer:
+                plan = confirm_run(experiment, directory, observer, seeds, trials)
+    except KeyboardInterrupt:
+        named = "".join(f" --trial {number}" for number in trials)
+        command = f"precsearch confirm {shlex.quote(str(directory.path))} --seeds {seeds}{named}"
+        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+    view = read_run(directory)
+    found, to = read_confirmed(view.confirmed, experiment.inner.budget.kind), console(stderr=as_json)
+    print_confirmed(to, found)
+    print_claims(to, found)
+    page = _closing_report(directory, as_json)
+    if page is not None:
+        to.print(f"The report is {page}", soft_wrap=True)
+    status = exit_status_of(plan, view.confirmed)
+    if as_json:
+        confirmed = [record.model_dump(mode="json") for record in view.confirmed]
+        told = found.to_dict() | {"confirmed": confirmed, "report": str(page) if page else None, "exit_status": status}
+        print_json({**confirm_plan_dict(plan, directory), **told})
+    return status
+
+
+def _closing_report(directory: RunDirectory, as_json: bool) -> Path | None:
+    """The page, written once more; None where it could not be, which is said."""
+    from precsearch.report.redraw import closing_report
+
+    with stdout_kept(as_json):
+        return closing_report(directory, lambda text: typer.echo(f"warning: {text}", err=True))
+
+
+def exit_status_of(plan: ConfirmPlan, confirmed: Sequence[TrialRecord]) -> int:
+    """0 when every training of the plan completed, 1 when none did, 3 when some failed."""
+    numbers, seeds = {member.number for member in plan.members}, set(plan.seeds)
+    ours = [record.state for record in confirmed if record.number in numbers and record.seed in seeds]
+    if "complete" not in ours:
+        return 1
+    return 3 if set(ours) != {"complete"} else 0
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -225,6 +225,21 @@ def read_record(directory: Path) -> TrialRecord | None:
         raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to train that trial again") from None
 
 
+def read_steps(directory: Path) -> tuple[Progress, ...]:
+    """The epochs of one trial directory; empty without `steps.jsonl`, up to a line that is still being written."""
+    try:
+        lines = (directory / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    found = []
+    for line in lines:
+        try:
+            found.append(Progress.model_validate_json(line))
+        except ValueError:
+            break
+    return tuple(found)
+
+
 def _records(folder: Path) -> list[TrialRecord]:
     if not folder.is_dir():
         return []

@@ -7,14 +7,29 @@ Selection sees validation metrics and costs only: the settings refuse objectives
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from precsearch.experiment.outer import ConstraintSettings, ObjectiveSettings
+from precsearch.experiment.outer import ConstraintSettings
 from precsearch.results import TrialRecord
 
 Limit = float | Mapping[str, float]
+
+
+class Objective(Protocol):
+    """A metric and where it should go, such as `ObjectiveSettings`."""
+
+    @property
+    def metric(self) -> str:
+        """Its name."""
+
+    @property
+    def direction(self) -> str:
+        """``minimize`` or ``maximize``."""
+
+
 _TIE = 1e-12  # distances from the plane that differ by rounding only are equal
 
 
@@ -25,7 +40,7 @@ def feasible(record: TrialRecord, constraints: Sequence[ConstraintSettings] = ()
 
 def front(
     records: Sequence[TrialRecord],
-    objectives: Sequence[ObjectiveSettings],
+    objectives: Sequence[Objective],
     constraints: Sequence[ConstraintSettings] = (),
 ) -> list[TrialRecord]:
     """The feasible trials that no other feasible trial dominates, by number.
@@ -56,7 +71,7 @@ class GrowingFront:
         constraints: of the study.
     """
 
-    def __init__(self, objectives: Sequence[ObjectiveSettings], constraints: Sequence[ConstraintSettings] = ()) -> None:
+    def __init__(self, objectives: Sequence[Objective], constraints: Sequence[ConstraintSettings] = ()) -> None:
         self._objectives = objectives
         self._constraints = constraints
         self._members: list[TrialRecord] = []
@@ -86,7 +101,7 @@ class GrowingFront:
 
 def best(
     records: Sequence[TrialRecord],
-    objectives: Sequence[ObjectiveSettings],
+    objectives: Sequence[Objective],
     constraints: Sequence[ConstraintSettings] = (),
 ) -> TrialRecord | None:
     """The trial to take: the best feasible of one objective, the knee of several; None if none is."""
@@ -94,7 +109,7 @@ def best(
     return knee(members, objectives) if members else None
 
 
-def knee(members: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]) -> TrialRecord:
+def knee(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> TrialRecord:
     """The member of a front from which every further gain in one objective costs much in another.
 
     Every objective is scaled to 0 (best on the front) .. 1 (worst on the front); the knee lies farthest below
@@ -117,10 +132,15 @@ def knee(members: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]
     return ordered[int(np.flatnonzero(sums <= sums.min() + _TIE)[0])]
 
 
+def chosen(members: Sequence[TrialRecord], objectives: Sequence[Objective]) -> int | None:
+    """The number of a front's `knee`; None where the front is empty."""
+    return knee(members, objectives).number if members else None
+
+
 def within_budget(
     records: Sequence[TrialRecord],
     limit: Limit,
-    objectives: Sequence[ObjectiveSettings],
+    objectives: Sequence[Objective],
     constraints: Sequence[ConstraintSettings] = (),
 ) -> TrialRecord | None:
     """The feasible trial that is best in the first objective among those searched under at most `limit`.
@@ -148,7 +168,7 @@ def _kept(record: TrialRecord, constraint: ConstraintSettings) -> bool:
 
 def _candidates(
     records: Sequence[TrialRecord],
-    objectives: Sequence[ObjectiveSettings],
+    objectives: Sequence[Objective],
     constraints: Sequence[ConstraintSettings],
 ) -> list[TrialRecord]:
     measured = (
@@ -159,7 +179,7 @@ def _candidates(
     return sorted(measured, key=lambda record: record.number)
 
 
-def _to_minimize(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveSettings]) -> NDArray[np.float64]:
+def _to_minimize(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """Trials x objectives, turned so that smaller is better."""
     signs = [-1.0 if objective.direction == "maximize" else 1.0 for objective in objectives]
     rows = [[record.metrics[objective.metric] for objective in objectives] for record in records]

@@ -23,14 +23,17 @@ from precsearch.models import weights_used
 from precsearch.plans import TrialPlan
 from precsearch.quantization.whole_model import set_kernels
 from precsearch.results import Progress, Session, TrialResult
-from precsearch.training.building import build_network, make_searchable
+from precsearch.searchable import SearchableModel
+from precsearch.training.building import build_network, make_network
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from precsearch.training.computing import computing
 from precsearch.training.continuing import check_continues, trained_with, under_limit
+from precsearch.training.epochs import check_finite
+from precsearch.training.floating import FloatStage
 from precsearch.training.fronts import leave_front
 from precsearch.training.provenance import origin
 from precsearch.training.recalibration import recalibrate
-from precsearch.training.stages import FinetuneStage, SearchStage, check_finite
+from precsearch.training.stages import FinetuneStage, SearchStage
 
 
 def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "validation") -> TrialResult:
@@ -85,13 +88,13 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     data = load_data(experiment.data)
     check_measurable(experiment.evaluate, data)
     with torch.random.fork_rng(devices=[]):
-        searchable = make_searchable(experiment, data, 0)
+        network = make_network(experiment, data, 0)
     return preview(
-        searchable.conversion,
-        searchable.plan,
-        searchable.allocation() if experiment.inner.sampler == "fixed" else None,
+        network.conversion,
+        network.plan,
+        network.allocation() if experiment.inner.sampler == "fixed" else None,
         model=experiment.model.name,
-        parameters=sum(p.numel() for p in searchable.model.parameters()),
+        parameters=sum(p.numel() for p in network.model.parameters()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
 
@@ -109,16 +112,18 @@ class _Training:
         self.order = torch.Generator().manual_seed(session.seed)
         self.history: list[Progress] = []
         self.allocation: Allocation | None = None
-        searchable = make_searchable(experiment, self.data, session.seed)
-        self.candidates = candidates_in(searchable.conversion)
+        network = make_network(experiment, self.data, session.seed)
+        self.candidates = candidates_in(network.conversion)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
             held_out = self._batches(rest)
         self.batches = self._batches(train)
-        self.stage: SearchStage | FinetuneStage = SearchStage(
-            searchable, self.inner, self.batches, held_out, self.computing
-        )
+        self.stage: SearchStage | FloatStage | FinetuneStage
+        if isinstance(network, SearchableModel):
+            self.stage = SearchStage(network, self.inner, self.batches, held_out, self.computing)
+        else:
+            self.stage = FloatStage(network, self.inner, self.batches, self.computing)
 
     def _batches(self, split: Any) -> Batches:
         return training_batches(split, self.experiment.data, self.order)
@@ -130,11 +135,11 @@ class _Training:
         phases = ["warmup"] * epochs.warmup + ["search"] * epochs.search + ["finetune"] * epochs.finetune
         for done in range(len(self.history), len(phases)):
             phase = phases[done]
-            if phase == "finetune" and isinstance(self.stage, SearchStage):
+            if phase == "finetune" and not isinstance(self.stage, FinetuneStage):
                 self._discretize(self.stage)
             loss = self._epoch(phase)
             self._report(phase, 1 + phases[:done].count(phase), done + 1, len(phases), loss)
-        if isinstance(self.stage, SearchStage):
+        if not isinstance(self.stage, FinetuneStage):
             self._discretize(self.stage)
         if self.allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
@@ -145,11 +150,11 @@ class _Training:
             return self.stage.finetune()
         return self.stage.warm_up() if phase == "warmup" else self.stage.search()
 
-    def _discretize(self, stage: SearchStage) -> None:
-        stage.searchable.quantize(True)
-        self.allocation = stage.searchable.allocation()
-        leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
-        model = stage.searchable.freeze()
+    def _discretize(self, stage: SearchStage | FloatStage) -> None:
+        self.allocation = stage.settle()
+        if isinstance(stage, SearchStage):
+            leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
+        model = stage.freeze()
         recalibrate(model, self.batches)
         self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
 
@@ -161,10 +166,9 @@ class _Training:
             "validation_accuracy": measured.accuracy,
         }
         allocation = self.allocation
-        if isinstance(self.stage, SearchStage):
-            searchable = self.stage.searchable
-            allocation = searchable.allocation()
-            metrics |= {"entropy": float(searchable.entropy().detach()), "temperature": searchable.temperature}
+        if not isinstance(self.stage, FinetuneStage):
+            allocation = self.stage.allocation()
+            metrics |= self.stage.told()
         if allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
         metrics |= costs(allocation)

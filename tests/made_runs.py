@@ -16,6 +16,7 @@ inner:
   budget: {kind: average_bits, limit: 3.0}
 study:
   n_trials: 4
+  baselines: [uniform, random]
 space:
   inner.budget.limit: {type: float, low: 2.0, high: 4.0, step: 0.5}
 """

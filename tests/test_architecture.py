@@ -11,11 +11,12 @@ import pytest
 LISTING = [
     "errors", "files", "allocation", "torchvision_import", "imports", "space", "plans", "results", "measured",
     "experiment", "selection", "quantization", "precision", "layers", "conversion", "searchable", "data", "models",
-    "training", "evaluation", "trial", "study", "analysis", "report", "export", "commands", "cli",
-    "__main__",
+    "training", "evaluation", "trial", "study", "analysis", "report", "export", "commands", "options",
+    "cli", "__main__",
 ]  # fmt: skip
 LIGHT = {"errors", "files", "allocation", "imports", "space", "plans", "results", "measured", "experiment",
-         "selection", "torchvision_import", "analysis", "report", "export", "commands", "cli", "__init__"}  # fmt: skip
+         "selection", "torchvision_import", "analysis", "report", "export", "commands", "options", "cli",
+         "__init__"}  # fmt: skip
 HEAVY = {"torch", "torchvision", "optuna", "ray", "matplotlib"}
 ROOT = Path(__file__).parent.parent / "precsearch"
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}

@@ -22,6 +22,9 @@ COMMANDS = {
     "inspect": {"--set", "--json"},
     "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
+    "show": {"--trial", "--baseline", "--json"},
+    "report": {"-o", "--output", "--json"},
+    "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
     "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
     "init": set(),
 }
@@ -228,6 +231,18 @@ def test_run_exits_by_how_the_trials_ended(
     found, out, err = call("run", "--output", tmp_path / "b", "--json")
     told = json.loads(out)
     assert found == status == told["exit_status"] and "chatter" in err
+    assert told["report"] == str(tmp_path / "b" / "report.html") and Path(told["report"]).is_file()
+
+
+def test_a_report_that_fails_leaves_the_exit_status(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise DataError("no ink")
+
+    monkeypatch.setattr("precsearch.report.page.write_report", fail)
+    fake_study(monkeypatch, finishing(TRIALS[0][0]))
+    status, out, err = call("run", "--output", tmp_path / "a")
+    assert status == 0 and "warning: the report was not written: no ink" in err and "report.html" not in out
+    assert json.loads(call("run", "--output", tmp_path / "b", "--json")[1])["report"] is None
 
 
 def test_ctrl_c_says_how_to_go_on(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

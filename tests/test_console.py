@@ -14,7 +14,7 @@ from precsearch.report.console import watch
 from precsearch.report.lines import PlainLines
 from precsearch.report.live import LiveView
 from precsearch.report.pace import Pace
-from precsearch.report.summary import print_list, print_summary
+from precsearch.report.summary import print_files, print_list, print_summary
 from precsearch.report.tables import bars
 from precsearch.report.view import read_run
 from precsearch.results import Progress, RunDirectory
@@ -101,11 +101,12 @@ def test_the_summary_fits_and_tells_all(tmp_path: Path, width: int) -> None:
     run = make_run(tmp_path / "r", last=FAILED)
     console = printed(width)
     print_summary(console, read_run(run))
+    print_files(console, read_run(run), run.path / "report.html")
     text = text_of(console)
     lines = text.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= width
     for wanted in ("3 complete, 1 failed", "loss is nan at epoch 2", "once)", "fc1 3/4  fc2 4/3",
-                   "Best allocation, trial 1", "precsearch list", "-o best.json"):  # fmt: skip
+                   "Best allocation, trial 1", "precsearch list", "report.html", "-o best.json"):  # fmt: skip
         assert wanted in text
     assert "finished already" not in text
     found = next(line for line in lines if line.strip().startswith("* 1"))
@@ -129,6 +130,8 @@ def test_an_empty_run_can_be_printed(tmp_path: Path) -> None:
     console = printed(80)
     print_list(console, read_run(run))
     print_summary(console, read_run(run), finished_before=True)
+    print_files(console, read_run(run), None)
+    assert "report.html" not in text_of(console)
     assert text_of(console).startswith("empty: 0 of 20 trials")
     assert "finished already" in text_of(console)
 

@@ -50,7 +50,8 @@ def test_a_new_run_directory_holds_everything(tmp_path: Path) -> None:
     assert (pareto["format"], pareto["version"], pareto["best"]) == ("precsearch-pareto", 1, summary.best)
     for member in pareto["front"]:
         assert (directory.path / member["allocation"]).is_file()
-        assert set(member["baselines"]) == {"uniform", "random"}
+        once = {"float"} if member["trial"] == summary.best else set()
+        assert set(member["baselines"]) == {"uniform", "random"} | once
         for beside in member["baselines"].values():
             assert (directory.path / beside["allocation"]).is_file()
     best = Allocation.from_json(directory.best)
@@ -81,7 +82,7 @@ def test_baselines_train_the_members_point_at_equal_cost(tmp_path: Path) -> None
             beside, same_seed = seen[f"{number:04d}-{kind}"]
             inner = beside.inner.model_copy(update={"sampler": searched.inner.sampler})
             assert (beside.inner.sampler, inner, same_seed) == (kind, searched.inner, seed)
-    assert len(seen) == 3 + 2 * len(summary.front)
+    assert len(seen) == 3 + 2 * len(summary.front) + 1  # and one float
 
 
 def test_a_baseline_that_fails_is_recorded_and_not_tried_again(tmp_path: Path) -> None:
@@ -98,7 +99,8 @@ def test_a_baseline_that_fails_is_recorded_and_not_tried_again(tmp_path: Path) -
     again = Watcher()
     assert run_study(experiment("n_trials: 2"), directory, again, run).front == summary.front
     assert again.started == []
-    assert all(set(m["baselines"]) == {"uniform"} for m in json.loads(directory.pareto.read_text())["front"])
+    front = json.loads(directory.pareto.read_text())["front"]
+    assert all(set(member["baselines"]) - {"float"} == {"uniform"} for member in front)
 
 
 @pytest.mark.parametrize(

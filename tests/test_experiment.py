@@ -192,7 +192,7 @@ def test_apply_point_refuses_what_the_experiment_would(params: dict[str, Any], w
 # --- identity
 
 
-@pytest.mark.parametrize("override", ["study.n_trials=99", "executor.max_failures=3"])
+@pytest.mark.parametrize("override", ["study.n_trials=99", "study.viewers=[tensorboard]", "executor.max_failures=3"])
 def test_fingerprint_lets_a_run_be_continued_with_other_means(override: str) -> None:
     experiment = load_experiment_text(SEARCHED)
     assert fingerprint(with_overrides(experiment, [override])) == fingerprint(experiment)

@@ -32,12 +32,26 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded(code) & (HEAVY | {"numpy", "rich", "yaml"})
 
 
-@pytest.mark.parametrize("command", ["list", "export"])
+@pytest.mark.parametrize("command", ["list", "show", "export"])
 def test_reading_a_run_loads_nothing_heavy(tmp_path: Path, command: str) -> None:
     make_run(tmp_path / "made")
     call = f"c.main([{command!r}, {str(tmp_path / 'made')!r}])"
     code = f"import precsearch.cli as c\ntry: {call}\nexcept SystemExit as e: assert e.code == 0"
     assert not loaded(code) & HEAVY
+
+
+def test_a_report_loads_no_torch_and_no_ray(tmp_path: Path) -> None:
+    make_run(tmp_path / "made")
+    call = f"c.main(['report', {str(tmp_path / 'made')!r}])"
+    code = f"import precsearch.cli as c\ntry: {call}\nexcept SystemExit as e: assert e.code == 0"
+    assert not loaded(code) & {"torch", "torchvision", "ray"}
+
+
+def test_reading_results_loads_nothing_heavy() -> None:
+    rooms = sorted(path.stem for path in (Path(precsearch.__file__).parent / "analysis").glob("*.py"))
+    code = "\n".join(f"import precsearch.analysis.{room}" for room in rooms if room != "__init__")
+    assert "verdicts" in code
+    assert not loaded(code) & (HEAVY | {"moocore"})
 
 
 def test_a_worker_loads_what_it_needs() -> None:

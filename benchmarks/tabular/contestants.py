@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.tabular.judging import Answer, answer, nondominated
 from benchmarks.tabular.rivals import RUNS, Rivals, seen_by
-from benchmarks.tabular.searches import CONSTANT, SAMPLERS, Searches, kinds
+from benchmarks.tabular.searches import Searches, kinds, trainings
 from benchmarks.tabular.table import SHOWN, Table
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -55,8 +55,7 @@ def searched(searches: Searches, table: Table) -> list[Contestant]:
         for seed in SHOWN:
             numbers = [table.place[bits] for bits in searches.of(kind, seed)]
             runs.append(Run(seed, _asker(searches, table, kind, seed), numbers, numbers))
-        trainings = 0 if kind in CONSTANT else len(searches.problem.limits) if kind in SAMPLERS else 1
-        made.append(Contestant(kind, trainings, runs))
+        made.append(Contestant(kind, trainings(searches.problem, kind), runs))
     return made
 
 

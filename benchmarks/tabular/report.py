@@ -20,7 +20,7 @@ from benchmarks.tabular.judging import HALVES, CrossFitted, Judge
 from benchmarks.tabular.picture import draw
 from benchmarks.tabular.problem import HERE, Problem
 from benchmarks.tabular.rivals import RANDOM, RUNS, TPE, Rivals
-from benchmarks.tabular.searches import CONSTANT, Searches
+from benchmarks.tabular.searches import CONSTANT, TOGETHER_KIND, Searches
 from benchmarks.tabular.table import JUDGES, SHOWN, Table, digits
 from precsearch.files import write_text
 from precsearch.precision.samplers import RANGED
@@ -167,7 +167,7 @@ class Section:
 
     def union(self) -> str:
         """What all forms of any-budget training find together."""
-        forms = [each for each in self.found if each.name.startswith("any budget")]
+        forms = [each for each in self.found if each.name.startswith("any budget") and each.trainings == 1]
         runs = [run for form in forms for run in form.runs]
         parts = [self.judge.volume({n for run in runs if run.seed == seed for n in run.tried}) for seed in SHOWN]
         part, wide = trainings.interval(parts)
@@ -182,9 +182,8 @@ class Section:
 
     def ends(self) -> str:
         """CPU time."""
-        times = ", ".join(
-            f"{each.name} {self.searches.seconds(each.name):.1f}" for each in self.found if each.name not in CONSTANT
-        )
+        once = [each for each in self.found if each.name not in (*CONSTANT, TOGETHER_KIND)]
+        times = ", ".join(f"{each.name} {self.searches.seconds(each.name):.1f}" for each in once)
         return f"CPU seconds of one training: {times}."
 
     def _head(self, last: str) -> str:

@@ -25,6 +25,8 @@ from precsearch.evaluation.sensitivity import SENSITIVITIES, sensitivity_scores
 from precsearch.experiment import Experiment
 from precsearch.files import write_text
 from precsearch.precision.exact import solve_exactly
+from precsearch.precision.problem import Floats
+from precsearch.precision.samplers.learned import PerturbAndMap
 from precsearch.searchable import SearchableModel
 from precsearch.training.building import make_searchable
 from precsearch.training.stages import SearchStage
@@ -32,6 +34,9 @@ from precsearch.training.stages import SearchStage
 SAMPLERS = ("perturb-and-map", "multinomial", "gumbel-softmax", "random", "uniform")
 FORMS = ("sensitivity", "free", "convex")
 CONSTANT = ("random", "uniform")
+TOGETHER = 5
+TOGETHER_KIND = f"any budget, sensitivity, mean of {TOGETHER}"
+"""So many trainings of any-budget search, each with a seed of its own; their mean sensitivities answer."""
 _CLOSE = 1e-9
 COLUMNS = ("kind", "seed", "limit", "bits", "seconds")
 
@@ -58,7 +63,7 @@ class Found:
 def kinds() -> list[str]:
     """Every kind of search."""
     ranged = [f"any budget, {form}" for form in FORMS]
-    return [*SAMPLERS, *ranged, *(f"{method} sensitivity" for method in SENSITIVITIES)]
+    return [*SAMPLERS, *ranged, TOGETHER_KIND, *(f"{method} sensitivity" for method in SENSITIVITIES)]
 
 
 class Searches:
@@ -101,6 +106,13 @@ class Searches:
         return [found for found in self.found if (found.kind, found.seed) == (kind, seed)]
 
 
+def trainings(problem: Problem, kind: str) -> int:
+    """How many trainings one search of this kind takes."""
+    if kind in CONSTANT:
+        return 0
+    return len(problem.limits) if kind in SAMPLERS else TOGETHER if kind == TOGETHER_KIND else 1
+
+
 def search(problem: Problem, kind: str, seed: int) -> Iterator[Found]:
     """Train, and answer every limit."""
     ends = float(problem.bits[0]), float(problem.bits[-1])
@@ -114,6 +126,12 @@ def search(problem: Problem, kind: str, seed: int) -> Iterator[Found]:
                 searchable, _ = trained(experiment, seed, train=kind not in CONSTANT)
                 bits = _bits(searchable.allocation())
             yield Found(kind, seed, limit, bits, clock.seconds)
+    elif kind == TOGETHER_KIND:
+        experiment = problem.experiment([*ranged, "inner.logits.form=sensitivity"])
+        with _Clock() as clock:
+            searches = [trained(experiment, TOGETHER * seed + i)[0] for i in range(TOGETHER)]
+            scores = np.mean([_even(searchable) for searchable in searches], axis=0)
+        yield from (Found(kind, seed, limit, _solved(searches[0], limit, scores), clock.seconds) for limit in asked)
     elif kind.startswith("any budget"):
         experiment = problem.experiment([*ranged, f"inner.logits.form={kind.split(', ')[1]}"])
         with _Clock() as clock:
@@ -126,14 +144,26 @@ def search(problem: Problem, kind: str, seed: int) -> Iterator[Found]:
             whole = epochs.warmup + epochs.search + epochs.finetune
             floats = f"inner.epochs={{warmup: {whole}, search: 0, finetune: 0}}"
             searchable, batches = trained(problem.experiment([*ranged, floats]), seed)
-            scores = sensitivity_scores(searchable, batches, kind.split(maxsplit=1)[0], seed=seed)
-        for limit in asked:
-            with searchable.answers.at(limit):
-                ranged_problem = searchable.plan.ranged
-                assert ranged_problem is not None
-                at = ranged_problem.at(searchable.answers.limit)
-                choice = solve_exactly(at.mask(-np.nan_to_num(scores)), at)
-            yield Found(kind, seed, limit, tuple(at.bits[k] for k in choice), clock.seconds)
+            scores = -np.nan_to_num(sensitivity_scores(searchable, batches, kind.split(maxsplit=1)[0], seed=seed))
+        yield from (Found(kind, seed, limit, _solved(searchable, limit, scores), clock.seconds) for limit in asked)
+
+
+def _solved(searchable: SearchableModel, limit: float, scores: Floats) -> Bits:
+    """The allocation of highest total score within the limit."""
+    with searchable.answers.at(limit):
+        ranged = searchable.plan.ranged
+        assert ranged is not None
+        at = ranged.at(searchable.answers.limit)
+        return tuple(at.bits[k] for k in solve_exactly(at.mask(scores), at))
+
+
+def _even(searchable: SearchableModel) -> Floats:
+    """What a search learned, in one scale for all: the fewest bits everywhere cost 1 in all."""
+    sampler = searchable.sampler
+    assert isinstance(sampler, PerturbAndMap)
+    scores = sampler.scores()
+    lost = scores.max(1, keepdims=True) - scores
+    return -lost / lost[:, 0].sum()
 
 
 def trained(experiment: Experiment, seed: int, train: bool = True) -> tuple[SearchableModel, Batches]:

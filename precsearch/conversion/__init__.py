@@ -3,6 +3,7 @@
 from precsearch.conversion.calibrate import calibrate as calibrate
 from precsearch.conversion.describe import describe as describe
 from precsearch.conversion.describe import describe_layers as describe_layers
+from precsearch.conversion.describe import describe_unquantized as describe_unquantized
 from precsearch.conversion.describe import quantizers_of as quantizers_of
 from precsearch.conversion.describe import reread as reread
 from precsearch.conversion.install import apply_allocation as apply_allocation

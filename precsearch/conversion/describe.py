@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import nn
 from torch.nn.utils import parametrize
 
-from precsearch.allocation import Allocation, LayerPrecision, ModelIdentity, Target, TargetPrecision
+from precsearch.allocation import FLOAT_BITS, Allocation, LayerPrecision, ModelIdentity, Target, TargetPrecision
 from precsearch.conversion.decisions import JOINED
 from precsearch.conversion.hooks import GRADIENT, input_attribute
 from precsearch.conversion.plan import Conversion
@@ -73,6 +73,18 @@ def describe(model: nn.Module, conversion: Conversion, answers: Answers, moments
         budgets=uses,
         layers=layers,
         cost=cost_of(priced, conversion.inventory.float_elements, moments),
+    )
+
+
+def describe_unquantized(model: nn.Module, conversion: Conversion) -> Allocation:
+    """The allocation of a model whose every layer stays in float32; it keeps no budget."""
+    inventory = conversion.inventory
+    layers = describe_layers(model, conversion)
+    cost = cost_of(conversion.priced(layers), inventory.float_elements, inventory.moments)
+    return Allocation(
+        model=ModelIdentity(name=layer_type(model), fingerprint=inventory.fingerprint),
+        layers=layers,
+        cost=cost.model_copy(update={"average_bits": dict.fromkeys(conversion.targets, float(FLOAT_BITS))}),
     )
 
 

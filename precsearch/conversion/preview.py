@@ -11,13 +11,13 @@ from precsearch.conversion.decisions import Choice, Part, uncovered
 from precsearch.conversion.plan import SHARED, Conversion
 from precsearch.layers import Layer
 from precsearch.plans import GroupPlan, LayerPlan, LiveTensor, PeakPlan, SharedPlan, TargetPlan, TrialPlan
-from precsearch.precision.budgets import BUDGETS, BudgetKind, Moment, Priced
+from precsearch.precision.budgets import BUDGETS, BoundBudget, BudgetKind, Moment, Priced
 from precsearch.precision.planning import Plan
 
 
 def preview(
     conversion: Conversion,
-    plan: Plan,
+    plan: Plan | None,
     fixed: Allocation | None,
     *,
     model: str,
@@ -28,15 +28,18 @@ def preview(
 
     Args:
         conversion: what is quantized.
-        plan: under which budgets.
+        plan: under which budgets; None where nothing is quantized and none holds.
         fixed: the allocation of the ``fixed`` sampler, None for all others.
         model: name of the model.
         parameters: its trainable ones.
         images: split -> number of images.
     """
     choices = conversion.choices()
-    ends: dict[Literal["fewest", "most"], list[Priced]] = dict(zip(("fewest", "most"), plan.ends(choices), strict=True))
-    shares = _shares(plan, ends["most"])
+    unquantized = [Priced(choice.layer, None, None, None) for choice in choices]
+    fewest, most = (unquantized, unquantized) if plan is None else plan.ends(choices)
+    ends: dict[Literal["fewest", "most"], list[Priced]] = {"fewest": fewest, "most": most}
+    moments = conversion.inventory.moments if plan is None else plan.moments
+    shares = _shares(() if plan is None else plan.bound, most)
     return TrialPlan(
         model=model,
         parameters=parameters,
@@ -48,8 +51,8 @@ def preview(
         unshared=_unshared(conversion),
         left_float=conversion.inventory.left_float,
         float_elements=conversion.inventory.float_elements,
-        budgets=plan.describe(choices),
-        peaks={name: peak for name, at in ends.items() if (peak := _peak(plan.moments, at)) is not None},
+        budgets=() if plan is None else plan.describe(choices),
+        peaks={name: peak for name, at in ends.items() if (peak := _peak(moments, at)) is not None},
     )
 
 
@@ -117,9 +120,9 @@ def _unshared(conversion: Conversion) -> tuple[SharedPlan, ...]:
     return tuple(found.values())
 
 
-def _shares(plan: Plan, layers: Sequence[Priced]) -> dict[str, dict[str, float]]:
+def _shares(bound: Sequence[BoundBudget], layers: Sequence[Priced]) -> dict[str, dict[str, float]]:
     """Cost -> layer -> its part of all layers' cost."""
-    tables = {each.budget.name or each.budget.kind: each for each in plan.bound if each.kind.takes_table}
+    tables = {each.budget.name or each.budget.kind: each for each in bound if each.kind.takes_table}
     spent = {
         "weights": {each.layer.name: each.layer.elements("weight") for each in layers},
         "macs": {each.layer.name: each.layer.macs for each in layers},

@@ -101,8 +101,8 @@ class InnerSettings(LayerwiseSettings):
         quantizer: grid of the weights.
         scale: rule that sets the range for each bit-width.
         granularity: one weight scale a tensor, or one an output channel.
-        sampler: how allocations are drawn.
-        allocation: for the ``fixed`` sampler: a path to an allocation's JSON, or bits, one a layer.
+        sampler: how allocations are drawn; ``float`` quantizes nothing, ever, and keeps no budget.
+        allocation: for the ``fixed`` sampler: a path to an allocation's JSON, that JSON itself, or bits, one a layer.
         budget: what every allocation keeps.
         budgets: name -> a further budget, which every allocation keeps as well.
     """
@@ -112,7 +112,7 @@ class InnerSettings(LayerwiseSettings):
     quantizer: Literal["dorefa", "symmetric"] = "dorefa"
     scale: Literal["l2", "max"] = "l2"
     granularity: Literal["tensor", "channel"] = "tensor"
-    sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random"] = (
+    sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random", "float"] = (
         "perturb-and-map"
     )
     allocation: BitsFile | None = None

@@ -99,12 +99,12 @@ def dump_experiment(experiment: Experiment) -> str:
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """What must be equal for one run to continue another: all but the number of trials, and who runs and keeps them.
+    """What must be equal for one run to continue another: all but the number of trials, who runs and who shows them.
 
     Returns:
         16 hexadecimal digits.
     """
-    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage"}})
+    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage", "viewers"}})
     raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.

@@ -12,6 +12,7 @@ from precsearch.experiment.base import Settings
 from precsearch.experiment.storage_url import checked
 from precsearch.results import SELECTABLE_METRICS
 
+UNQUANTIZED: Final = "float"
 _ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
 
 
@@ -98,10 +99,13 @@ class StudySettings(Settings):
         n_trials: trials in all, failed and pruned ones counted.
         seed: everything random derives from it.
         enqueue: points to try first: dotted path -> value.
-        baselines: allocations trained beside every member of the front, at equal cost.
+        baselines: ``uniform`` and ``random`` allocations are trained beside every member of the front, at equal
+            cost; a ``float`` network, in which nothing is quantized, beside the best trial alone.
         storage: URL of a database where several drivers share the study, such as
             ``postgresql+psycopg://user@host/database``, without a password; ``${NAME}`` in it stands for an
             environment variable. The run directory's own journal where None.
+        viewers: programs for which more is written in the run directory: ``tensorboard``, logs of every training;
+            ``optuna-dashboard``, the allocation of every trial that completes, and a picture of it.
     """
 
     objectives: tuple[ObjectiveSettings, ...] = Field(
@@ -118,13 +122,27 @@ class StudySettings(Settings):
     n_trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     enqueue: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    baselines: tuple[Literal["uniform", "random"], ...] = Field(default=("uniform", "random"), strict=False)
+    baselines: tuple[Literal["uniform", "random", "float"], ...] = Field(
+        default=("uniform", "random", "float"), strict=False
+    )
     storage: str | None = None
+    viewers: tuple[Literal["tensorboard", "optuna-dashboard"], ...] = Field(default=(), strict=False)
+
+    def beside(self, best: bool) -> list[str]:
+        """The kinds of baselines beside a member of the front, which is the best trial or not."""
+        return [kind for kind in self.baselines if best or kind != UNQUANTIZED]
 
     @field_validator("storage")
     @classmethod
     def _no_password(cls, value: str | None) -> str | None:
         return None if value is None else checked(value)
+
+    @field_validator("viewers")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"each name once must hold, but got {list(value)}")
+        return value
 
     @field_validator("objectives")
     @classmethod

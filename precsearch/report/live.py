@@ -78,7 +78,7 @@ class LiveView(Watch):
 
     def picture(self) -> RenderableType:
         """What the terminal shows now."""
-        parts: list[RenderableType] = [self._header(), *map(_now, self.running.values())]
+        parts: list[RenderableType] = [self._header(), *map(now, self.running.values())]
         if self.front:
             allocations = {record.number: self.allocation(record.number) for record in self.front}
             made = front_so_far(self.experiment, self.front, allocations)
@@ -87,19 +87,25 @@ class LiveView(Watch):
 
     def _header(self) -> Text:
         done = len(self.finished)
-        full = _CELLS * done // max(self.n_trials, 1)
         states = [record.state for record in self.finished]
         ended_badly = [f", {states.count(state)} {state}" for state in ("pruned", "failed") if state in states]
         seconds = self.seconds_left()
         left = f", about {words.about(seconds)} left" if seconds is not None else ""
         return Text.assemble(
             (f"{self.experiment.name} ", "bold"),
-            ("█" * full, "cyan"), ("·" * (_CELLS - full), "dim"),
+            bar(done, self.n_trials),
             f" {done} of {words.count(self.n_trials, 'trial')} done", *ended_badly, left,
         )  # fmt: skip
 
 
-def _now(running: Running) -> RenderableType:
+def bar(done: int, of: int) -> Text:
+    """How much is done."""
+    full = _CELLS * done // max(of, 1)
+    return Text.assemble(("█" * full, "cyan"), ("·" * (_CELLS - full), "dim"))
+
+
+def now(running: Running) -> RenderableType:
+    """What is trained, how far it is, and its bits."""
     first = Text.assemble((running.title, "bold"), ", continued" if running.resumed else "", ": ")
     progress = running.progress
     if progress is None:

@@ -47,7 +47,6 @@ def print_plan(console: Console, experiment: Experiment, plan: TrialPlan, run: R
 def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run: RunDirectory) -> None:
     images = ", ".join(f"{number:,} {split}" for split, number in plan.images.items())
     epochs = experiment.inner.epochs
-    beside = " and ".join(experiment.study.baselines)
     trials = words.count(experiment.study.n_trials, "trial")
     facts = {
         "data": f"{experiment.data.name}: {images} images",
@@ -56,7 +55,7 @@ def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run:
         f"sampler {experiment.inner.sampler}, quantizer {experiment.inner.quantizer}",
         "study": f"{trials}, sampler {experiment.study.sampler.name}, pruner {experiment.study.pruner.name}",
         "objectives": ", ".join(f"{each.direction} {each.metric}" for each in experiment.study.objectives),
-        "baselines": f"{beside} beside each member of the front" if beside else "none",
+        "baselines": words.baselines_text(experiment.study),
         "run directory": str(run.path),
     }
     made = Table.grid(padding=(0, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from precsearch.measured import read_evaluation
 from precsearch.report.view import read_allocation, read_run
-from precsearch.results import Progress, RunDirectory, TrialRecord
+from precsearch.results import Progress, RunDirectory, TrialRecord, read_steps
 
 if TYPE_CHECKING:
     from precsearch.allocation import Allocation
@@ -97,17 +96,4 @@ def read_report_data(run: RunDirectory, label: str) -> RunData:
 
 
 def _trained(record: TrialRecord, folder: Path) -> Trained:
-    return Trained(record, read_allocation(folder), read_evaluation(folder), _steps(folder / "steps.jsonl"))
-
-
-def _steps(path: Path) -> tuple[Progress, ...]:
-    """The epochs in `path`; a last line that is still being written is left out."""
-    if not path.is_file():
-        return ()
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(Progress.model_validate(json.loads(line)))
-        except ValueError:
-            break
-    return tuple(found)
+    return Trained(record, read_allocation(folder), read_evaluation(folder), read_steps(folder))

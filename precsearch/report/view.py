@@ -46,6 +46,7 @@ class RunView:
     baselines: tuple[TrialRecord, ...]
     front: tuple[Member, ...]
     best: Member | None
+    confirmed: tuple[TrialRecord, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -71,7 +72,8 @@ class RunView:
         Keys: ``run``, ``name``, ``objectives``, ``n_trials``, ``finished`` (every trial asked for has ended),
         ``counts`` (by state), ``seconds``, ``best`` (trial number or null), ``front`` (a list of ``trial``,
         ``params``, ``limit``, ``metrics``, ``allocation`` and ``baselines`` by kind), ``trials`` and
-        ``baselines`` (every `TrialRecord`).
+        ``baselines`` (every `TrialRecord`), and ``confirmed`` (every `TrialRecord` of a training on a fresh seed,
+        its arm in ``baseline``).
         """
         return {
             "run": str(self.run.path),
@@ -85,6 +87,7 @@ class RunView:
             "front": [_member_dict(member) for member in self.front],
             "trials": [record.model_dump(mode="json") for record in self.trials],
             "baselines": [record.model_dump(mode="json") for record in self.baselines],
+            "confirmed": [record.model_dump(mode="json") for record in self.confirmed],
         }
 
 
@@ -127,6 +130,7 @@ def read_run(run: RunDirectory) -> RunView:
         baselines=tuple(baselines),
         front=members,
         best=_member(run, chosen, baselines, tested) if chosen else None,
+        confirmed=tuple(record for _, record in run.confirmations()),
     )
 
 

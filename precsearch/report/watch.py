@@ -103,12 +103,17 @@ class Watch:
         reached = [one.progress for one in self.running.values() if one.progress]
         steps = max((progress.steps for progress in reached), default=0)
         trials = self.n_trials - len(self.finished) - sum(one.baseline is None for one in self.running.values())
-        baselines = len(self.front) * len(self.experiment.study.baselines) - self._baselines_done
+        baselines = self._baselines() - self._baselines_done
         return self.pace.left(
             trainings=max(trials, 0) + max(baselines, 0),
             open_epochs=sum(progress.steps - progress.step for progress in reached),
             steps=steps,
         )
+
+    def _baselines(self) -> int:
+        """How many baselines the front will have."""
+        study = self.experiment.study
+        return sum(len(study.beside(best=place == 0)) for place in range(len(self.front)))
 
     def allocation(self, number: int) -> Allocation | None:
         """The allocation that trial `number` found; read once."""

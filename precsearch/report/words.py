@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from precsearch.allocation import Allocation, LayerPrecision, Target
+
+if TYPE_CHECKING:
+    from precsearch.experiment import StudySettings
 
 NOTHING = "-"
 TARGETS: tuple[Target, ...] = ("weight", "activation")
@@ -84,10 +87,11 @@ def bits_of(layers: Iterable[LayerPrecision]) -> dict[str, dict[str, int | None]
 def bits_text(bits: Bits) -> str:
     """`fc1 4/3  fc2 8/f`: weight / activation bits, `f` for float32; one number where only weights are."""
     pair = any("activation" in targets for targets in bits.values())
-    return "  ".join(f"{layer} {_pair(targets, pair)}" for layer, targets in bits.items())
+    return "  ".join(f"{layer} {bits_pair(targets, pair)}" for layer, targets in bits.items())
 
 
-def _pair(targets: Mapping[str, int | None], pair: bool) -> str:
+def bits_pair(targets: Mapping[str, int | None], pair: bool) -> str:
+    """`4/3`: weight / activation bits of one layer; only the weight's without `pair`."""
     shown = [targets.get(target) for target in (TARGETS if pair else TARGETS[:1])]
     return "/".join("f" if bits is None else str(bits) for bits in shown)
 
@@ -129,6 +133,15 @@ def limit_text(limit: float | Mapping[Any, float] | None) -> str:
     if isinstance(limit, Mapping):
         return ", ".join(f"{target} {number:g}" for target, number in limit.items())
     return f"{limit:g}"
+
+
+def baselines_text(study: StudySettings) -> str:
+    """`uniform and random beside each member of the front, float beside the best trial`."""
+    each = study.beside(best=False)
+    only = [kind for kind in study.beside(best=True) if kind not in each]
+    parts = [f"{' and '.join(each)} beside each member of the front"] if each else []
+    parts += [f"{' and '.join(only)} beside the best trial"] if only else []
+    return ", ".join(parts) or "none"
 
 
 def count(number: int, noun: str) -> str:

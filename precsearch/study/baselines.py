@@ -1,13 +1,15 @@
-"""Uniform and random allocations at equal cost, trained beside every member of the front."""
+"""Uniform and random allocations at equal cost, trained beside every member of the front; and one float network."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
 
+from precsearch.allocation import TABLED
 from precsearch.errors import ConfigurationError
 from precsearch.experiment import Experiment
 from precsearch.experiment.loading import apply_point
+from precsearch.experiment.outer import UNQUANTIZED
 from precsearch.results import Observer, Progress, RunDirectory, TrialRecord, read_record
 from precsearch.study.executors.base import Job, Outcome
 from precsearch.study.outcomes import judged_metrics, keep_outcome
@@ -21,7 +23,8 @@ class BaselineJobs:
     Args:
         experiment: of the study.
         directory: of the run.
-        members: of the final front.
+        members: of the final front, those that this driver trained.
+        best: number of the best trial of all; None if there is none.
         observer: told of every start, epoch and end.
         publish: called with every baseline that ended; returns the front.
     """
@@ -31,6 +34,7 @@ class BaselineJobs:
         experiment: Experiment,
         directory: RunDirectory,
         members: Sequence[TrialRecord],
+        best: int | None,
         observer: Observer,
         publish: Callable[[TrialRecord], list[TrialRecord]],
     ) -> None:
@@ -38,7 +42,7 @@ class BaselineJobs:
         self._directory = directory
         self._observer = observer
         self._publish = publish
-        self._open = [(member, kind) for member in members for kind in experiment.study.baselines]
+        self._open = [(member, kind) for member in members for kind in experiment.study.beside(member.number == best)]
 
     def next_job(self) -> Job | None:
         """The next baseline that has no result yet."""
@@ -72,6 +76,12 @@ class BaselineJobs:
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Keep the result, whatever it is."""
-        record = keep_outcome(self._directory, job, outcome, judged_metrics(self._experiment.study))
+        record = keep_outcome(self._directory, job, outcome, judged_of(self._experiment, str(job.baseline)))
         shutil.rmtree(job.directory / "checkpoint", ignore_errors=True)
         self._observer.trial_finished(record, self._publish(record))
+
+
+def judged_of(experiment: Experiment, kind: str) -> list[str]:
+    """The metrics that a baseline must have: tables of costs have no line for a network in float32."""
+    judged = judged_metrics(experiment.study)
+    return [metric for metric in judged if metric not in TABLED] if kind == UNQUANTIZED else judged

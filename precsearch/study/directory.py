@@ -30,7 +30,7 @@ def open_run(directory: RunDirectory, experiment: Experiment) -> Iterator[None]:
             driver already.
     """
     check_directory(directory, experiment)
-    with _locked(directory.path):
+    with hold(directory.path):
         check_directory(directory, experiment)  # again: another driver may have made it while this one waited
         text = dump_experiment(experiment)
         if not directory.experiment.is_file() or directory.experiment.read_text(encoding="utf-8") != text:
@@ -70,7 +70,12 @@ def _ours(name: str) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[None]:
+    """Keep other drivers away from a run directory, which is made if it is not there.
+
+    Raises:
+        RunDirectoryError: when it has a driver already, or cannot be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         file = (path / LOCK).open("a+", encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from precsearch.experiment import Experiment
 from precsearch.plans import TrialPlan
 from precsearch.results import Observer, RunDirectory
-from precsearch.selection import knee
+from precsearch.selection import chosen
 from precsearch.study.baselines import BaselineJobs
 from precsearch.study.directory import check_directory, open_run
 from precsearch.study.executors import make_executor
@@ -20,6 +20,7 @@ from precsearch.study.ledgers import check_ledger, open_ledger
 from precsearch.study.pruning import make_pruning
 from precsearch.study.samplers import make_sampler
 from precsearch.study.trials import StudyTrials
+from precsearch.study.viewers import check_viewers, with_viewers
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class StudySummary:
 
 
 def check_study(experiment: Experiment) -> None:
-    """Check what only Optuna knows: the arguments of sampler and pruner.
+    """Check what only Optuna knows, the arguments of sampler and pruner, and that viewers can be written for.
 
     Raises:
         ConfigurationError: naming the argument that is wrong.
     """
+    check_viewers(experiment)
     make_sampler(experiment)
     with quiet_optuna():
         make_pruning(experiment)
@@ -84,6 +86,7 @@ def run_study(
     """
     started = time.monotonic()
     check_study(experiment)
+    observer = with_viewers(experiment, directory, observer)
     check_directory(directory, experiment)
     check_ledger(directory, experiment)
     with make_executor(experiment) as executor:
@@ -96,13 +99,14 @@ def run_study(
             observer.study_started(study.n_trials, trials.finished_records())
 
             def baselines() -> BaselineJobs:
-                return BaselineJobs(experiment, directory, trials.trained_here(), observer, trials.publish_with)
+                best = chosen(trials.publish(), study.objectives)
+                return BaselineJobs(experiment, directory, trials.trained_here(), best, observer, trials.publish_with)
 
             executor.run(StudyJobs(trials, baselines), run_trial)
             members, elsewhere = trials.close(), ledger.elsewhere()
     states = Counter(record.state for record in trials.finished_records())
     return StudySummary(
-        best=knee(members, study.objectives).number if members else None,
+        best=chosen(members, study.objectives),
         front=tuple(member.number for member in members),
         complete=states["complete"],
         pruned=states["pruned"],

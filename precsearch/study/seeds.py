@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+_FRESH: Final = 2**31
 PLACE: Final = "place"  # user attribute: which of the study's trials this is
 
 
@@ -20,6 +21,19 @@ def derive_seed(study_seed: int, number: int, label: str) -> int:
 def trial_seed(study_seed: int, number: int) -> int:
     """The seed of a trial's training, and of the baselines beside it."""
     return derive_seed(study_seed, number, "trial")
+
+
+def confirm_seeds(study_seed: int, count: int) -> list[int]:
+    """Distinct seeds for trainings that confirm; the first ones stay the same however many are asked for.
+
+    No trial of any study has one of them: trials' seeds lie below 2**31, these at or above it.
+    """
+    seeds: dict[int, None] = {}
+    number = 0
+    while len(seeds) < count:
+        seeds[_FRESH + derive_seed(study_seed, number, "confirm")] = None
+        number += 1
+    return list(seeds)
 
 
 def place_of(trial: FrozenTrial) -> int:

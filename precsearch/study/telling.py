@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial
 from precsearch.allocation import Allocation, Target
 from precsearch.experiment import ConstraintSettings, StudySettings
 from precsearch.results import Progress, TrialRecord, TrialState
+from precsearch.study.artifacts import leave_artifacts
 from precsearch.study.ledger import Ledger
 
 STATES: Final[dict[TrialState, optuna.trial.TrialState]] = {
@@ -104,6 +105,8 @@ class LiveTrial:
             self._trial.set_user_attr(_METRICS, record.metrics)
             if (found := folder / "allocation.json").is_file():
                 self._trial.set_user_attr("bits", bits_text(Allocation.from_json(found)))
+            if "optuna-dashboard" in self._study.viewers:
+                leave_artifacts(self._trial, folder.parents[1], folder)  # not once it has ended
             values = [record.metrics[objective.metric] for objective in self._study.objectives]
         else:
             self._trial.set_user_attr(_REASON[record.state], record.reason)

@@ -95,7 +95,7 @@ def at_home(experiment: Experiment, home: Path) -> Experiment:
     """The experiment with absolute paths: Tune trains in a folder of its own."""
     root = str(home / Path(experiment.data.root).expanduser())
     inner = experiment.inner
-    if isinstance(inner.allocation, str):
+    if isinstance(inner.allocation, str) and not inner.allocation.lstrip().startswith("{"):
         inner = inner.model_copy(update={"allocation": str(home / Path(inner.allocation).expanduser())})
     evaluate = experiment.evaluate
     if evaluate.corrupted is not None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from precsearch.allocation import Allocation
+from precsearch.conversion import Conversion, Grids, Wishes
 from precsearch.data import Batches, DataSet
 from precsearch.errors import ModelError
 from precsearch.experiment import BudgetSettings, Experiment
+from precsearch.layers import take_inventory
 from precsearch.layers.example import run_example
 from precsearch.models import build_model
 from precsearch.precision.budgets import Budget
 from precsearch.searchable import SearchableModel
+from precsearch.training.floating import FloatNetwork
 
 _EXAMPLE: Final = 2
+FLOAT: Final = "float"  # the one sampler that draws nothing: no layer is ever quantized
 
 
 def make_searchable(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel:
     """The network of a trial, converted as `inner:` says, its draws seeded."""
     inner = experiment.inner
-    allocation = inner.allocation
     budgets: list[tuple[str | None, BudgetSettings]] = [(None, inner.budget), *inner.budgets.items()]
     model, example = build_network(experiment, data)
     return SearchableModel(
@@ -43,11 +45,21 @@ def make_searchable(experiment: Experiment, data: DataSet, seed: int) -> Searcha
             name: group if isinstance(group, tuple) else group.model_dump() for name, group in inner.groups.items()
         },
         share=inner.share,
-        allocation=Allocation.from_json(Path(allocation)) if isinstance(allocation, str) else allocation,
+        allocation=_given(inner.allocation),
         temperature=inner.temperature.start,
         seed=seed,
         kernels=experiment.executor.kernels,
     )
+
+
+def make_network(experiment: Experiment, data: DataSet, seed: int) -> SearchableModel | FloatNetwork:
+    """The network of a trial as it begins: searchable, or left in float32 where its sampler says so."""
+    if experiment.inner.sampler != FLOAT:
+        return make_searchable(experiment, data, seed)
+    inner = experiment.inner
+    model, example = build_network(experiment, data)
+    wishes = Wishes(inner.bits, inner.targets, pin={"*": "float"})
+    return FloatNetwork(model, Conversion.make(take_inventory(model, example), wishes, Grids(), None))
 
 
 def build_network(experiment: Experiment, data: DataSet) -> tuple[nn.Module, Tensor]:
@@ -55,6 +67,10 @@ def build_network(experiment: Experiment, data: DataSet) -> tuple[nn.Module, Ten
     example = next(iter(Batches(data.train.first(_EXAMPLE), _EXAMPLE)))[0]
     model = build_model(experiment.model, data.input_shape, data.classes)
     return in_memory_format(model, example, experiment.executor.memory_format), example
+
+
+def _given(allocation: str | tuple[int, ...] | None) -> Allocation | tuple[int, ...] | None:
+    return Allocation.from_json(allocation) if isinstance(allocation, str) else allocation
 
 
 def in_memory_format(model: nn.Module, example: Tensor, wanted: str) -> nn.Module:

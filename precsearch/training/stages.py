@@ -5,8 +5,7 @@ A stage knows one epoch; `trial.py` strings epochs together and checkpoints betw
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from precsearch.allocation import Allocation
 from precsearch.data.batches import Batches
-from precsearch.errors import DivergedError
 from precsearch.experiment import InnerSettings, OptimizerSettings
 from precsearch.searchable import SearchableModel
 from precsearch.training.computing import Computing, plainly
+from precsearch.training.epochs import check_finite, forever, mean_loss
 from precsearch.training.optimizers import OPTIMIZERS, load_optimizer
 from precsearch.training.schedules import temperature_at
 
@@ -68,6 +68,11 @@ class Stage:
         self.optimizer.step()
         self.schedule.step()
         return value
+
+    def weight_step(self, inputs: Tensor, targets: Tensor) -> float:
+        """One step of the weights on one batch -> its loss."""
+        self.zero_grad()
+        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
 
     def zero_grad(self) -> None:
         """Clear every gradient of the stage."""
@@ -124,32 +129,45 @@ class SearchStage(Stage):
         """One epoch in float32, while the ranges get to know the data -> mean loss."""
         self.searchable.quantize(False)
         self.searchable.train()
-        return _mean(self._weight_step, self.batches)
+        return mean_loss(self.weight_step, self.batches)
 
     def search(self) -> float:
         """One epoch of drawn allocations -> mean loss."""
         self.searchable.quantize(True)
         self.searchable.train()
         if self.held_out is None:
-            return _mean(partial(self._search_step, held_out=None), self.batches)
-        with closing(_forever(self.held_out)) as held_out:
-            return _mean(partial(self._search_step, held_out=held_out), self.batches)
+            return mean_loss(partial(self._search_step, held_out=None), self.batches)
+        with closing(forever(self.held_out)) as held_out:
+            return mean_loss(partial(self._search_step, held_out=held_out), self.batches)
 
-    def _weight_step(self, inputs: Tensor, targets: Tensor) -> float:
-        self.zero_grad()
-        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
+    def told(self) -> dict[str, float]:
+        """What is told of an epoch beside losses, accuracies and costs."""
+        return {"entropy": float(self.searchable.entropy().detach()), "temperature": self.searchable.temperature}
+
+    def allocation(self) -> Allocation:
+        """What the search would end with now."""
+        return self.searchable.allocation()
+
+    def settle(self) -> Allocation:
+        """What the search ends with, for good."""
+        self.searchable.quantize(True)
+        return self.searchable.allocation()
+
+    def freeze(self) -> nn.Module:
+        """The model at that allocation; the stage must not be used afterwards."""
+        return self.searchable.freeze()
 
     def _search_step(self, inputs: Tensor, targets: Tensor, held_out: Iterator[tuple[Tensor, Tensor]] | None) -> float:
         progress = self.searched / self.search_steps
         self.searchable.temperature = temperature_at(self.settings.temperature, progress)
         self.searched += 1
         if self.logits_optimizer is None:
-            return self._weight_step(inputs, targets)
+            return self.weight_step(inputs, targets)
         if held_out is None:
             self.zero_grad()
             value = self.step(self._loss(inputs, targets))
         else:
-            value = self._weight_step(inputs, targets)
+            value = self.weight_step(inputs, targets)
             self.zero_grad()
             loss = self._loss(*next(held_out))
             check_finite("the held-out loss", float(loss.detach()))
@@ -207,32 +225,4 @@ class FinetuneStage(Stage):
     def finetune(self) -> float:
         """One epoch -> mean loss."""
         self.model.train()
-        return _mean(self._one, self.batches)
-
-    def _one(self, inputs: Tensor, targets: Tensor) -> float:
-        self.zero_grad()
-        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
-
-
-def check_finite(name: str, value: float) -> float:
-    """`value`, which is a loss or a metric.
-
-    Raises:
-        DivergedError: when it is no longer finite.
-    """
-    if not math.isfinite(value):
-        raise DivergedError(f"{name} became {value}; lower inner.optimizer.lr or inner.logits.lr")
-    return value
-
-
-def _forever(batches: Batches) -> Generator[tuple[Tensor, Tensor], None, None]:
-    while True:
-        yield from batches
-
-
-def _mean(step: Callable[[Tensor, Tensor], float], batches: Batches) -> float:
-    # a plain loop: an error leaves it, and no one holds the batches' reader and its processes any more
-    collected = []
-    for inputs, targets in batches:
-        collected.append(step(inputs, targets))
-    return sum(collected) / len(collected)
+        return mean_loss(self.weight_step, self.batches)

@@ -91,7 +91,7 @@ def _attempts(parcel: Parcel, session: WorkerSession) -> TrialResult:
     failures = 0
     while True:
         try:
-            return run(parcel.job.experiment, session)
+            return parcel.job.train(run, session)
         except PrecsearchError:
             raise  # raised on purpose: the same seed would only raise it again
         except Exception:

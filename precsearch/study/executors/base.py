@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from precsearch.experiment import Experiment
 from precsearch.plans import TrialPlan
 from precsearch.results import Progress, Session, TrialResult
 
-RunTrial = Callable[[Experiment, Session], TrialResult]
+RunTrial = Callable[
+    ..., TrialResult
+]  # of an experiment and a session; of `evaluated` as well where winners are confirmed
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Job:
         seed: of the trial.
         directory: where the trial writes.
         params: dotted path -> value that the outer search chose.
-        baseline: kind of the baseline, None for a trial of the study.
+        baseline: kind of the baseline, the arm where a front is confirmed, None for a trial of the study.
+        evaluated: the split that what `evaluate:` asks for is measured on.
     """
 
     number: int
@@ -39,6 +42,13 @@ class Job:
     directory: Path
     params: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None
+    evaluated: Literal["validation", "test"] = "validation"
+
+    def train(self, run_trial: RunTrial, session: Session) -> TrialResult:
+        """Let `run_trial` do it; of the split it is told where that is not the usual one."""
+        if self.evaluated == "validation":
+            return run_trial(self.experiment, session)
+        return run_trial(self.experiment, session, evaluated=self.evaluated)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from precsearch.errors import PrecsearchError, TrialStopped
 from precsearch.experiment import Experiment
@@ -86,7 +86,7 @@ class InProcessExecutor:
         failures = 0
         while True:
             try:
-                return run_trial(job.experiment, session), None, None
+                return job.train(run_trial, session), None, None
             except TrialStopped as stop:
                 return None, str(stop), None
             except PrecsearchError as error:
@@ -97,7 +97,7 @@ class InProcessExecutor:
                     return None, None, error
 
 
-def _train(experiment: Experiment, session: Session) -> TrialResult:
+def _train(experiment: Experiment, session: Session, **how: Any) -> TrialResult:
     from precsearch.trial import run_trial  # loads torch: not for a study that is finished already
 
-    return run_trial(experiment, session)
+    return run_trial(experiment, session, **how)
