@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -131,9 +132,33 @@ def test_rate_one_half_gives_chance_accuracy():
     assert measure_bit_flips(model, images, (0.5,), 40, seed=1) == (half,)
 
 
-def test_what_stays_in_float_is_left_alone():
+def words(weight: torch.Tensor) -> torch.Tensor:
+    return weight.detach().view(torch.int32)
+
+
+def test_float32_weights_are_flipped_as_they_are_stored():
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4))
-    before = plain(X)
-    with flipped(plain, 0.5, stream(0)):
-        assert torch.equal(plain(X), before)
+    plain = nn.Sequential(OrderedDict(first=nn.Linear(6, 8), tied=nn.Linear(8, 8), again=nn.Linear(8, 8)))
+    plain.again.weight = plain.tied.weight
+    kept, before = dict(plain.named_parameters()), {name: value.clone() for name, value in plain.named_parameters()}
+    with flipped(plain, 0.0, stream(0)):
+        assert torch.equal(words(plain.first.weight), words(before["first.weight"]))
+    with flipped(plain, 1.0, stream(0)):
+        assert torch.equal(words(plain.first.weight), ~words(before["first.weight"]))
+        assert plain.again.weight is plain.tied.weight
+        assert torch.equal(plain.first.bias, before["first.bias"])
+    with flipped(plain, 0.1, stream(0)):
+        changed = words(plain.first.weight) ^ words(before["first.weight"])
+        flips = sum(int(((changed >> bit) & 1).sum()) for bit in range(32))
+    assert abs(flips / (32 * 48) - 0.1) < 4 * math.sqrt(0.09 / (32 * 48))
+    assert all(value is kept[name] and torch.equal(value, before[name]) for name, value in plain.named_parameters())
+
+
+def test_answers_that_are_not_finite_are_wrong():
+    images = Images(torch.ones(4, 1), torch.zeros(4, dtype=torch.int64), InputRange(torch.zeros(()), torch.ones(())))
+    model = nn.Sequential(nn.Linear(1, 3, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[3.0], [2.0], [1.0]]))
+        assert measure_bit_flips(model, images, (0.0,), 1, seed=0)[0].accuracies == (1.0,)
+        model[0].weight[1] = math.nan  # argmax would take it for the largest, or not look at it
+        assert measure_bit_flips(model, images, (0.0,), 1, seed=0)[0].accuracies == (0.0,)

@@ -1,7 +1,8 @@
 """Random bit flips in the packed weights: memory at low voltage, or under radiation.
 
 A quantized weight of b bits is stored as its code: in two's complement where zero is a level (``symmetric``), else
-counted from the lowest level (``dorefa``, and every 1-bit weight). Layers in float32, biases and scales are left alone.
+counted from the lowest level (``dorefa``, and every 1-bit weight). A weight in float32 is stored as it is, in 32 bits,
+and a flip in its exponent can make it huge. Biases, scales and vectors are left alone.
 
 Legend: R rows with a step each, M weights a row.
 """
@@ -9,14 +10,15 @@ Legend: R rows with a step each, M weights a row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from precsearch.conversion import quantizers_of
+from precsearch.data.batches import Batches
 from precsearch.data.dataset import Split
-from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.images import Images
 from precsearch.evaluation.randomness import stream
 from precsearch.layers.weights import weights_of
@@ -25,46 +27,55 @@ from precsearch.quantization.grids import Grid
 from precsearch.quantization.quantizers import WeightQuantizer
 from precsearch.quantization.rows import from_rows, to_rows
 
+_BATCH = 1000
+_WORD_BITS: Final = 32
+_WORD: Final = (1 << _WORD_BITS) - 1
+
 
 def measure_bit_flips(
     model: nn.Module, images: Images, rates: tuple[float, ...], draws: int, seed: int
 ) -> tuple[BitFlips, ...]:
     """Accuracy of `model` with bits of its weights flipped, for each rate and independent draw of flips.
 
-    A net whose outputs are no longer finite answers whatever comes first; that counts as wrong or right as it falls.
+    An answer that is no longer finite is wrong.
     """
     split = Split(images.inputs, images.targets)
 
     def accuracy(rate: float, draw: int) -> float:
         with flipped(model, rate, stream(seed, "bit_flips", rate, draw)):
-            return measure(model, split).accuracy
+            return _accuracy(model, split)
 
     return tuple(BitFlips(rate=rate, accuracies=tuple(accuracy(rate, draw) for draw in range(draws))) for rate in rates)
 
 
 @contextmanager
 def flipped(model: nn.Module, rate: float, generator: torch.Generator) -> Iterator[None]:
-    """A context in which every bit of the quantized weights is flipped with probability `rate`.
+    """A context in which every bit of the weights is flipped with probability `rate`.
 
-    The flips stay the same within it, as a fault of memory does. No parameter or buffer is written to.
+    The flips stay the same within it, as a fault of memory does. No parameter or buffer is written to; a weight in
+    float32 is another parameter meanwhile.
 
     Args:
         model: quantized, settled, in evaluation mode whenever it runs here.
         rate: 0 to 1.
         generator: on the CPU.
     """
-    handles, done = [], set()
-    for weight in weights_of(model).values():
-        for quantizer in quantizers_of(weight).get("weight", []):
-            if isinstance(quantizer, WeightQuantizer) and quantizer.enabled and quantizer not in done:
-                done.add(quantizer)
-                faulty = _faulty(quantizer, weight.stored, rate, generator)
-                handles.append(quantizer.register_forward_hook(lambda module, args, output, faulty=faulty: faulty))
-    try:
+    with ExitStack() as restored:
+        made: dict[int, Any] = {}  # tied weights are stored once
+        for weight in weights_of(model).values():
+            quantizers = [each for each in quantizers_of(weight).get("weight", []) if isinstance(each, WeightQuantizer)]
+            for quantizer in quantizers:
+                if quantizer.enabled and id(quantizer) not in made:
+                    made[id(quantizer)] = faulty = _faulty(quantizer, weight.stored, rate, generator)
+                    hook = quantizer.register_forward_hook(lambda module, args, output, faulty=faulty: faulty)
+                    restored.callback(hook.remove)
+            if not quantizers and weight.value.dtype == torch.float32 and isinstance(weight.stored, nn.Parameter):
+                stored = weight.stored
+                if id(stored) not in made:
+                    made[id(stored)] = nn.Parameter(_faulty_float(stored, rate, generator), stored.requires_grad)
+                setattr(weight.module, weight.parameter, made[id(stored)])
+                restored.callback(setattr, weight.module, weight.parameter, stored)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def encode(codes: Tensor, grid: Grid, bits: int) -> Tensor:
@@ -100,6 +111,23 @@ def flip_bits(stored: Tensor, bits: int, rate: float, generator: torch.Generator
         hit = torch.rand(stored.shape, generator=generator, dtype=torch.float64) < rate
         stored = stored ^ (hit.to(stored) << bit)
     return stored
+
+
+@torch.no_grad()
+def _faulty_float(weight: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """A float32 weight after the flips of its 32 bits; the very same numbers where none was hit."""
+    words = weight.detach().contiguous().view(torch.int32)
+    after = flip_bits(words.long() & _WORD, _WORD_BITS, rate, generator)
+    return (after - ((after >> (_WORD_BITS - 1)) << _WORD_BITS)).to(torch.int32).view(torch.float32)
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, split: Split) -> float:
+    right = 0
+    for inputs, targets in Batches(split, _BATCH):
+        outputs = model(inputs)
+        right += int(((outputs.argmax(1) == targets) & outputs.isfinite().all(1)).sum())
+    return right / len(split)
 
 
 @torch.no_grad()
