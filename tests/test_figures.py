@@ -417,7 +417,9 @@ def deep(run: RunData, layers: int) -> RunData:
     return replace(run, trials=tuple(map(deeper, run.trials)))
 
 
-@pytest.mark.parametrize("layers", [1, 40, 200])
+@pytest.mark.parametrize(
+    "layers", [1, pytest.param(40, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow)]
+)
 def test_deep_networks_stay_legible(layers: int, run: RunData) -> None:
     for name in ("bits-per-layer", "bits-over-front"):
         figure = FIGURES[name]([deep(run, layers)])
