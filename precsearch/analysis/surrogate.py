@@ -91,10 +91,11 @@ def _cross_validated(columns: Floats, values: Floats, seed: int) -> tuple[float,
         forest = _forest(seed).fit(filled[seen], values[seen])
         held, truth = filled[unseen], values[unseen]
         errors += float(((forest.predict(held) - truth) ** 2).sum())
-        for at in range(columns.shape[1]):
-            mixed = np.concatenate([_with(held, at, generator.permutation(held[:, at])) for _ in range(_REPEATS)])
-            wrong = (forest.predict(mixed) - np.tile(truth, _REPEATS)) ** 2
-            shuffled[at] += float(wrong.sum()) / _REPEATS
+        count = columns.shape[1]
+        # in one go: a forest takes as long to begin as to predict
+        mixed = [_with(held, at, generator.permutation(held[:, at])) for at in range(count) for _ in range(_REPEATS)]
+        wrong = (forest.predict(np.concatenate(mixed)) - np.tile(truth, count * _REPEATS)) ** 2
+        shuffled += wrong.reshape(count, -1).sum(1) / _REPEATS
     spread = float(((values - values.mean()) ** 2).sum())
     return 1 - errors / spread, ((shuffled - errors) / spread).tolist()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ROW: Final = 82.0
 _MOST: Final = 3  # parameters drawn of each objective; the table has all
 _MOST_CHOICES: Final = 3
-_MOST_TRIALS: Final = 300
+_MOST_TRIALS: Final = 200
 _PERCENT: Final = 100.0
 
 
