@@ -85,7 +85,7 @@ def _short(value: float) -> str:
 def _caption(runs: Sequence[RunData], maps: Sequence[tuple[RunData, Trained, Evaluation, str]]) -> str:
     known = all(evaluation.float_loss is not None for _, _, evaluation, _ in maps)
     text = "Added to the float network's loss" if known else "Loss"
-    text += " (nats) when one layer alone has so many bits and nothing is trained for it; darker is worse."
+    text += " (nats) when one layer alone has so many bits and nothing is trained for it; strong colours are worse."
     for run, trained, evaluation, target in maps:
         own = [each for each in evaluation.alone if each.target == target]
         least = min(each.bits for each in own)
