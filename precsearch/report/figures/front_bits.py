@@ -93,7 +93,7 @@ def _heat(axes: Axes, target: Target, members: Sequence[Trained], every: Sequenc
 
 
 def _front_caption(runs: Sequence[RunData], maps: Sequence[tuple[RunData, Target, list[Trained]]]) -> str:
-    text = "Each column is a member of the front, from the fewest bits on average to the most; strong colours are more bits."
+    text = "Each column is a member of the front, fewest bits on average first; strong colours are more bits."
     for run, target, members in maps:
         means: dict[str, list[int]] = {}
         for each in members:
