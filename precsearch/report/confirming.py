@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from precsearch.report import words
-from precsearch.report.live import bar, now
+from precsearch.report.lines import Lines
+from precsearch.report.live import InPlace, bar, now
 from precsearch.report.watch import Running, Watch
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from precsearch.experiment import Experiment
-    from precsearch.results import Progress, RunDirectory, TrialRecord
+    from precsearch.results import RunDirectory, TrialRecord
 
 _TEST = "test_accuracy"
 
@@ -71,16 +70,8 @@ class ConfirmWatch(Watch):
         return ", ".join(parts)
 
 
-class ConfirmLines(ConfirmWatch):
+class ConfirmLines(Lines, ConfirmWatch):
     """A line when confirming begins, and when a training ends."""
-
-    def __init__(self, experiment: Experiment, run: RunDirectory, console: Console) -> None:
-        super().__init__(experiment, run)
-        self._console = console
-
-    def _line(self, text: str, style: str = "") -> None:
-        # a log line is one line, however wide
-        self._console.print(Text(text, style=style), soft_wrap=True)
 
     def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
         """Confirming begins or continues."""
@@ -108,53 +99,14 @@ class ConfirmLines(ConfirmWatch):
         self._line(f"{name}: complete in {took}: {words.metric_header(_TEST)} {test}; {self.headline()}")
 
 
-class ConfirmLive(ConfirmWatch):
+class ConfirmLive(InPlace, ConfirmWatch):
     """A bar, and what is trained now, in place."""
-
-    def __init__(self, experiment: Experiment, run: RunDirectory, console: Console) -> None:
-        super().__init__(experiment, run)
-        # drawn when something happened, not by a second thread: the machine's cores are for training
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> Self:
-        """Take over the lower part of the terminal."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
-        self._live.stop()
-
-    def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
-        """Confirming begins or continues."""
-        super().study_started(n_trials, finished)
-        self._draw()
-
-    def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
-        """A training begins, or continues from its checkpoint."""
-        super().trial_started(number, params, resumed, baseline)
-        self._draw()
-
-    def trial_progressed(self, number: int, progress: Progress, baseline: str | None) -> None:
-        """An epoch is done."""
-        super().trial_progressed(number, progress, baseline)
-        self._draw()
-
-    def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
-        """A training ended."""
-        super().trial_finished(record, front)
-        self._draw()
 
     def picture(self) -> Group:
         """What the terminal shows now."""
         name = f"confirming {self.experiment.name} "
         head = Text.assemble((name, "bold"), bar(len(self.finished), self.n_trials), f" {self.headline()}")
         return Group(head, *map(now, self.running.values()))
-
-    def _draw(self) -> None:
-        self._live.update(self.picture(), refresh=True)
 
 
 def watch_confirming(experiment: Experiment, run: RunDirectory, to: Console) -> ConfirmWatch:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from precsearch.results import Progress, RunDirectory, TrialRecord
 
 
-class PlainLines(Watch):
-    """Prints to `console`, never more than one line at a time, never over what was printed."""
+class Lines(Watch):
+    """A view that prints to `console`, never more than one line at a time, never over what was printed."""
 
     def __init__(self, experiment: Experiment, run: RunDirectory, console: Console) -> None:
         super().__init__(experiment, run)
@@ -27,6 +27,10 @@ class PlainLines(Watch):
     def _line(self, text: str, style: str = "") -> None:
         # a log line is one line, however wide
         self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+class PlainLines(Lines):
+    """A line when a trial begins and ends, and one for each phase."""
 
     def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
         """The study begins or continues; `finished` were there before."""

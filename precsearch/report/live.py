@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _CELLS = 24
 
 
-class LiveView(Watch):
-    """Trials done, what is trained now, the front so far, and the time left."""
+class InPlace(Watch):
+    """A view that is drawn anew in the lower part of the terminal whenever something happened; subclasses draw it."""
 
     def __init__(self, experiment: Experiment, run: RunDirectory, console: Console) -> None:
         super().__init__(experiment, run)
@@ -63,6 +63,17 @@ class LiveView(Watch):
         super().trial_finished(record, front)
         self._draw()
 
+    def picture(self) -> RenderableType:
+        """What the terminal shows now."""
+        raise NotImplementedError
+
+    def _draw(self) -> None:
+        self._live.update(self.picture(), refresh=True)
+
+
+class LiveView(InPlace):
+    """Trials done, what is trained now, the front so far, and the time left."""
+
     def trial_dropped(self, number: int, reason: str) -> None:
         """A trial is no longer this driver's."""
         super().trial_dropped(number, reason)
@@ -72,9 +83,6 @@ class LiveView(Watch):
         """Something to know that is no trial's; printed above the picture, where it stays."""
         self._live.console.print(Text(text), soft_wrap=True)
         self._draw()
-
-    def _draw(self) -> None:
-        self._live.update(self.picture(), refresh=True)
 
     def picture(self) -> RenderableType:
         """What the terminal shows now."""
