@@ -98,6 +98,7 @@ class MaskingCheck(_Measured):
         value: the accuracy measured.
         bound: the accuracy that it is held against.
         told: one sentence with both.
+        epsilon: of the perturbations that both are of; None where they are of several, or of none.
     """
 
     check: str
@@ -105,6 +106,7 @@ class MaskingCheck(_Measured):
     value: float
     bound: float
     told: str
+    epsilon: float | None = None
 
 
 class Corruption(_Measured):

@@ -1,7 +1,27 @@
-"""One thread for every test: their operations are small, and threads that share them mostly wait for each other."""
+"""What all tests share.
+
+One thread for every test: their operations are small, and threads that share them mostly wait for each other.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; child processes have it too
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: arguments -> exit status, stdout, stderr."""
+    from precsearch.cli import main
+
+    def _call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return _call

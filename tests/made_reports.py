@@ -328,7 +328,7 @@ def masking(coarse: float, curve: AttackCurve) -> tuple[MaskingCheck, ...]:
         f"under random noise {noise:.1%} of the images are right, under FGSM {attacked:.1%}; noise must not hurt more"
     )
     return (
-        MaskingCheck(check="noise", passed=True, value=noise, bound=attacked, told=told),
+        MaskingCheck(check="noise", passed=True, value=noise, bound=attacked, told=told, epsilon=0.1),
         MaskingCheck(
             check="transfer", passed=value < 0.2, value=value, bound=0.2, told=f"transfer leaves {100 * value:.1f} %"
         ),

@@ -9,7 +9,7 @@ from scipy import stats
 
 from precsearch.analysis.bits import bits_rows, distance_from_uniform, entropy_rows, spread_rows
 from precsearch.analysis.generalization import gap_correlations, gap_rows
-from precsearch.analysis.robustness import area, area_rows, attack_rows, caveat, corruption_rows, flip_rows
+from precsearch.analysis.robustness import attack_rows, caveat, corruption_rows, flip_rows
 from precsearch.analysis.sensitivity import sensitivity_rows
 from precsearch.measured import Alone, AttackCurve, BitFlips, Calibration, Corruption, Evaluation, MaskingCheck
 from precsearch.results import Progress, TrialRecord
@@ -66,14 +66,6 @@ def test_rows_of_attacks() -> None:
     assert caveat(evaluation(masking=(PASSED,))) == ""
 
 
-def test_the_area_under_a_curve_is_a_mean_accuracy() -> None:
-    assert area(CURVE) == pytest.approx((0.1 * 0.7 + 0.2 * 0.3) / 0.3)
-    level = CURVE.model_copy(update={"accuracies": (0.4, 0.4, 0.4)})
-    only = CURVE.model_copy(update={"epsilons": (0.0,), "accuracies": (0.9,)})
-    (row,) = area_rows([(record(0, 0.9, 1e6, 3.0), evaluation(attacks=(level, only)))])
-    assert (row.area, row.largest, row.of.bits) == (pytest.approx(0.4), 0.3, None)
-
-
 def test_rows_of_corruptions() -> None:
     found = evaluation(
         corruptions=(
@@ -92,8 +84,8 @@ def test_rows_of_corruptions() -> None:
 def test_rows_of_flips() -> None:
     flips = (BitFlips(rate=0.0, accuracies=(0.9, 0.9)), BitFlips(rate=0.1, accuracies=(0.5, 0.7)))
     none, some = flip_rows([(record(0, 0.9, 1e6, 3.0), evaluation(bit_flips=flips))])
-    assert (none.accuracy.mean, none.accuracy.low, none.worst) == (pytest.approx(0.9), None, 0.9)
-    assert (some.accuracy.mean, some.accuracy.n, some.worst) == (pytest.approx(0.6), 2, 0.5)
+    assert (none.accuracy.mean, none.accuracy.low, none.worst, none.best) == (pytest.approx(0.9), None, 0.9, 0.9)
+    assert (some.accuracy.mean, some.accuracy.n, some.worst, some.best) == (pytest.approx(0.6), 2, 0.5, 0.7)
     assert some.accuracy.low == pytest.approx(0.6 - stats.t.ppf(0.975, 1) * 0.1)
 
 
@@ -148,11 +140,11 @@ def test_entropy_until_the_allocation_is_settled() -> None:
 
     steps = [
         epoch(1, "warmup", {"a": 4, "b": 4}, entropy=1.5),
-        epoch(2, "search", {"a": 4, "b": 2}, entropy=1.0),
+        epoch(2, "search", {"a": 4, "b": 2}, entropy=1.0, temperature=0.7),
         epoch(3, "search", {"a": 2, "b": 4}, entropy=0.5),
         epoch(4, "finetune", {"a": 2, "b": 4}),
     ]
     rows = entropy_rows([(7, steps), (8, ())])
-    assert [(row.number, row.step, row.phase, row.entropy, row.moved) for row in rows] == [
-        (7, 1, "warmup", 1.5, 0), (7, 2, "search", 1.0, 1), (7, 3, "search", 0.5, 2),
+    assert [(row.number, row.step, row.phase, row.entropy, row.temperature, row.moved) for row in rows] == [
+        (7, 1, "warmup", 1.5, None, 0), (7, 2, "search", 1.0, 0.7, 1), (7, 3, "search", 0.5, None, 2),
     ]  # fmt: skip

@@ -31,17 +31,6 @@ COMMANDS = {
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Any:
-    def _call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return _call
-
-
-@pytest.fixture
 def made(tmp_path: Path) -> RunDirectory:
     return make_run(tmp_path / "made")
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from made_reports import Made, made_data
 from matplotlib.textpath import TextPath
 
+from precsearch.analysis.pareto import Goal, box, hypervolume, values
 from precsearch.report.figures import FIGURES, Figure, draw
 from precsearch.report.figures.marks import limits
 from precsearch.report.figures.palette import COLORS, arm_style
@@ -316,11 +318,11 @@ def test_measurements_are_those_of_the_evaluations(run: RunData, figures: dict[s
         assert [row["accuracy"] for row in own["epsilon"]] == [
             str(each) for curve in evaluation.attacks for each in curve.accuracies
         ]
-        assert [row["accuracy"] for row in own["corruptions"]] == [
+        assert [row["accuracy"] for row in own["corruptions"] if row["severity"]] == [
             str(each) for corruption in evaluation.corruptions for each in corruption.accuracies
         ]
-        assert [(row["rate"], row["accuracy"]) for row in own["bit-flips"]] == [
-            (str(flips.rate), str(each)) for flips in evaluation.bit_flips for each in flips.accuracies
+        assert [(row["rate"], row["worst"], row["best"]) for row in own["bit-flips"]] == [
+            (str(flips.rate), str(min(flips.accuracies)), str(max(flips.accuracies))) for flips in evaluation.bit_flips
         ]
         assert [(row["confidence"], row["count"]) for row in own["reliability"]] == [
             (str(each.confidence), str(each.count)) for each in evaluation.calibration.bins
@@ -339,8 +341,30 @@ def test_the_rest_is_that_of_the_records(run: RunData, figures: dict[str, Figure
         assert row["quantizer"] == trained.record.params["inner.quantizer"]
         assert row["average bits"] == str(trained.record.metrics["average_bits"])
         assert row["BitOPs"] == str(trained.record.metrics["bitops"])
-    losses = {(row["layer"], row["target"], row["bits"]): row["loss"] for row in rows(figures["sensitivity"])}
-    assert losses["fc3", "weight", "2"] == str(0.05 + 0.9 * 4.0**-2)
+    losses = {(row["layer"], row["target"], row["bits"]): row["added_loss"] for row in rows(figures["sensitivity"])}
+    assert float(losses["fc3", "weight", "2"]) == pytest.approx(0.9 * 4.0**-2)
+
+
+def test_the_front_s_volume_stands_beside_the_baselines(run: RunData, figures: dict[str, Figure]) -> None:
+    [told] = re.findall(r"front (\d\.\d\d), uniform (\d\.\d\d), random (\d\.\d\d)\.", figures["front-bitops"].caption)
+    goals = Goal.of("validation_accuracy"), Goal.of("bitops")
+    arms = [run.front, *([each for each in run.baselines if each.arm == arm] for arm in ("uniform", "random"))]
+    points = [values([each.record for each in own], goals) for own in arms]
+    within = box(np.concatenate(points), goals)
+    assert told == tuple(f"{hypervolume(own, goals, within):.2f}" for own in points)
+    assert len(set(told)) > 1
+
+
+def test_noise_of_equal_norm_is_marked_where_it_was_measured(run: RunData, figures: dict[str, Figure]) -> None:
+    assert "noise of equal norm" in figures["epsilon"].svg
+    without = [
+        replace(each, evaluation=each.evaluation.model_copy(update={"masking": ()}))
+        for each in run.trials
+        if each.evaluation is not None
+    ]
+    bare = replace(run, trials=tuple(without), baselines=())
+    found = FIGURES["epsilon"]([bare])
+    assert found is not None and "noise of equal norm" not in found.svg
 
 
 def test_differences_are_those_of_the_same_seeds(run: RunData, figures: dict[str, Figure]) -> None:

@@ -44,6 +44,8 @@ def test_quiet_on_a_plain_net(net: str, norm: str) -> None:
     found = checked(NETS[net](), float_shadow(NETS[net]()), norm)
     assert list(found) == list(CHECKS)
     assert all(each.passed for each in found.values()), [each.told for each in found.values() if not each.passed]
+    at = {name: each.epsilon for name, each in found.items() if each.epsilon is not None}
+    assert list(at) == ["noise", "transfer", "gradient-free"] and set(at.values()) <= {0.1, 0.4, 0.5, 2.0}
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from precsearch.analysis.power import detectable, image_error, luck, power, runs_needed
+from precsearch.analysis.power import detectable, luck, power, runs_needed
 
 ORACLES = {"paired": TTestPower(), "two-sample": TTestIndPower()}
 
@@ -67,11 +67,6 @@ def test_luck_of_the_best() -> None:
     assert luck(10_000) == pytest.approx(3.852, abs=1e-3)
     with pytest.raises(ValueError, match="trials >= 1"):
         luck(0)
-
-
-def test_error_of_the_images() -> None:
-    right = np.random.default_rng(0).binomial(10_000, 0.993, 20_000) / 10_000
-    assert image_error(0.993, 10_000) == pytest.approx(right.std(), rel=0.02)
 
 
 @pytest.mark.parametrize(("sd", "n"), [(0.0, 5), (-1.0, 5), (1.0, 1), (math.nan, 5)])

@@ -11,7 +11,6 @@ import pytest
 from made_reports import Made, make_report
 from made_runs import FAILED, TRIALS, listing, make_run, record
 
-from precsearch.cli import main
 from precsearch.files import write_text
 from precsearch.report import redraw
 from precsearch.report.figures import Figure, Table
@@ -30,17 +29,6 @@ def quickly_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Drawing takes seconds: only slow tests do it."""
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr("precsearch.report.figures.draw", lambda runs: [FIGURE])
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Any:
-    def _call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return _call
 
 
 class Words(HTMLParser):

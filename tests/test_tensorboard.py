@@ -183,6 +183,7 @@ def test_what_is_whole_is_left_alone(undisturbed: Path, tmp_path: Path, monkeypa
     shutil.copytree(undisturbed, tmp_path / "run")
     monkeypatch.setattr(module, "_write", lambda *_: pytest.fail("written again"))
     run_study(experiment(WITH), RunDirectory(tmp_path / "run"), Watcher(), leaving_steps)
+    assert all_seen(tmp_path / "run") == all_seen(undisturbed)
 
 
 def test_an_epoch_that_is_told_again_is_there_once(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ class EntropyRow:
         step: epochs done.
         phase: ``warmup`` or ``search``.
         entropy: of the preferences for bit-widths, nats a choice.
+        temperature: of the draws then; None where it was not told.
         moved: layers and targets whose most likely bits differ from the epoch before; 0 at the first.
     """
 
@@ -71,6 +72,7 @@ class EntropyRow:
     step: int
     phase: str
     entropy: float
+    temperature: float | None
     moved: int
 
 
@@ -120,7 +122,8 @@ def entropy_rows(steps: Iterable[tuple[int, Sequence[Progress]]]) -> list[Entrop
                     for layer, own in each.bits.items()
                     for target, bits in own.items()
                 )
-                rows.append(EntropyRow(number, each.step, each.phase, each.metrics["entropy"], moved))
+                entropy, temperature = each.metrics["entropy"], each.metrics.get("temperature")
+                rows.append(EntropyRow(number, each.step, each.phase, entropy, temperature, moved))
             before = each.bits
     return rows
 

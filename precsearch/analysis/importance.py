@@ -7,10 +7,9 @@ records are enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -133,8 +132,10 @@ def _shares(
     """PED-ANOVA's shares, by a study in memory that holds the records."""
     import optuna
 
+    from precsearch.study.journal import quiet_optuna
+
     distributions = {path: _distribution(dimension) for path, dimension in space.items()}
-    with _quiet():
+    with quiet_optuna():
         study = optuna.create_study(direction=direction)
         for record in records:
             params = {path: record.params[path] for path, own in space.items() if searched(record, path, own)}
@@ -157,15 +158,3 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, FloatDimension):
         return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
     return IntDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step or 1)
-
-
-@contextmanager
-def _quiet() -> Iterator[Any]:
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

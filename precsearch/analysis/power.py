@@ -88,11 +88,6 @@ def luck(trials: int) -> float:
     return float(integrate.quad(share, -10.0, 10.0, points=(0.0, 2.0, 4.0))[0])
 
 
-def image_error(accuracy: float, images: int) -> float:
-    """The standard error of an accuracy that `images` other images of the same kind would give it, as a fraction."""
-    return math.sqrt(accuracy * (1 - accuracy) / images)
-
-
 def _check(sd: float, n: int) -> None:
     if not sd > 0 or n < 2:  # noqa: PLR2004 -- a spread needs two
         raise ValueError(f"`sd > 0` and `n >= 2` must hold, but got sd={sd} and n={n}")

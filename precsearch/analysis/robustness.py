@@ -13,9 +13,10 @@ import numpy as np
 
 from precsearch.analysis.intervals import Interval, mean_interval
 from precsearch.analysis.verdicts import FOUND
-from precsearch.measured import AttackCurve, Evaluation
+from precsearch.measured import Evaluation
 from precsearch.results import TrialRecord
 
+OVERALL = "mean"  # in place of a corruption's name: the mean over all of them
 Measured = Iterable[tuple[TrialRecord, Evaluation | None]]
 
 
@@ -60,27 +61,6 @@ class AttackRow:
 
 
 @dataclass(frozen=True)
-class AreaRow:
-    """A whole curve as one number.
-
-    Attributes:
-        of: the network.
-        attack: likewise.
-        norm: likewise.
-        area: under the curve of accuracy over epsilon, over the range of epsilon: a mean accuracy, 0 to 1.
-        largest: epsilon up to which that is.
-        caveat: as of `AttackRow`.
-    """
-
-    of: Of
-    attack: str
-    norm: str
-    area: float
-    largest: float
-    caveat: str
-
-
-@dataclass(frozen=True)
 class CorruptionRow:
     """Accuracy on corrupted images.
 
@@ -106,12 +86,14 @@ class FlipRow:
         rate: probability that a bit is flipped.
         accuracy: mean over independent draws of flips, with its interval.
         worst: the lowest of them.
+        best: the highest.
     """
 
     of: Of
     rate: float
     accuracy: Interval
     worst: float
+    best: float
 
 
 def attack_rows(measured: Measured) -> list[AttackRow]:
@@ -121,16 +103,6 @@ def attack_rows(measured: Measured) -> list[AttackRow]:
         for of, found in _networks(measured)
         for curve in found.attacks
         for epsilon, accuracy in zip(curve.epsilons, curve.accuracies, strict=True)
-    ]
-
-
-def area_rows(measured: Measured) -> list[AreaRow]:
-    """One row for each network, attack and norm whose curve has more than one epsilon."""
-    return [
-        AreaRow(of, curve.attack, curve.norm, area(curve), curve.epsilons[-1], caveat(found))
-        for of, found in _networks(measured)
-        for curve in found.attacks
-        if curve.epsilons[-1] > curve.epsilons[0]
     ]
 
 
@@ -144,24 +116,17 @@ def corruption_rows(measured: Measured) -> list[CorruptionRow]:
             means.append(float(np.mean(each.accuracies)))
             rows.append(CorruptionRow(of, each.corruption, None, means[-1]))
         if means:
-            rows.append(CorruptionRow(of, "mean", None, float(np.mean(means))))
+            rows.append(CorruptionRow(of, OVERALL, None, float(np.mean(means))))
     return rows
 
 
 def flip_rows(measured: Measured) -> list[FlipRow]:
     """One row for each network and rate."""
     return [
-        FlipRow(of, each.rate, mean_interval(each.accuracies, "t"), min(each.accuracies))
+        FlipRow(of, each.rate, mean_interval(each.accuracies, "t"), min(each.accuracies), max(each.accuracies))
         for of, found in _networks(measured)
         for each in found.bit_flips
     ]
-
-
-def area(curve: AttackCurve) -> float:
-    """The mean accuracy over the epsilons from first to last, by the trapezoid rule."""
-    from scipy import integrate
-
-    return float(integrate.trapezoid(curve.accuracies, curve.epsilons)) / (curve.epsilons[-1] - curve.epsilons[0])
 
 
 def caveat(evaluation: Evaluation) -> str:

@@ -72,6 +72,7 @@ def _noise(evidence: Evidence) -> MaskingCheck:
     attacked = _at(curve, evidence.epsilon)
     return MaskingCheck(
         check="noise",
+        epsilon=evidence.epsilon,
         passed=found >= attacked - evidence.margin(),
         value=found,
         bound=attacked,
@@ -86,6 +87,7 @@ def _transfer(evidence: Evidence) -> MaskingCheck:
     found, attacked = accuracy(evidence.victim, evidence.images, made), fraction(evidence.holds)
     return MaskingCheck(
         check="transfer",
+        epsilon=evidence.epsilon,
         passed=found >= attacked - evidence.margin(),
         value=found,
         bound=attacked,
@@ -153,6 +155,7 @@ def _gradient_free(evidence: Evidence) -> MaskingCheck:
     attacked = fraction(evidence.holds[:_SEARCHED])
     return MaskingCheck(
         check="gradient-free",
+        epsilon=evidence.epsilon,
         passed=found >= attacked - evidence.margin(len(images)),
         value=found,
         bound=attacked,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.sensitivity import SensitivityRow, sensitivity_rows
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import SECTION
@@ -16,13 +17,13 @@ from precsearch.report.figures.svg import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from precsearch.measured import Alone, Evaluation
+    from precsearch.measured import Evaluation
     from precsearch.report.reading import RunData, Trained
 
 _AROUND: Final = 46.0
 _MOST_TEXTS: Final = 8
 _DECADES: Final = 3.0  # losses a thousandth of the largest are as faint as can be
-_has = chosen.evaluated(lambda evaluation: evaluation.alone)
+_has = chosen.evaluated(lambda evaluation: evaluation.alone and evaluation.float_loss is not None)
 
 
 def sensitivity(runs: Sequence[RunData]) -> Figure | None:
@@ -40,7 +41,7 @@ def sensitivity(runs: Sequence[RunData]) -> Figure | None:
     ]
     heights = [row_height(count) * count for count in rows]
     with sheet(sum(heights) + _AROUND * len(maps) + 16, len(maps), ratios=heights) as page:
-        largest = max(_added(each, evaluation) for _, _, evaluation, _ in maps for each in evaluation.alone)
+        largest = max(row.loss.mean for _, _, evaluation, _ in maps for row in sensitivity_rows([evaluation]))
         for axes, (run, _, evaluation, target), height in zip(page.panels, maps, heights, strict=True):
             where = f"{run.label}: " if len(runs) > 1 else ""
             axes.set_title(printable(f"{where}{target}s"))
@@ -51,16 +52,15 @@ def sensitivity(runs: Sequence[RunData]) -> Figure | None:
         return Figure(name, SECTION, title, caption, _table(maps), page.svg(name, title, caption))
 
 
-def _added(alone: Alone, evaluation: Evaluation) -> float:
-    """What the loss grows by; the loss itself where the float loss is not known."""
-    return alone.loss - (evaluation.float_loss or 0.0)
+def _of(evaluation: Evaluation, target: str) -> list[SensitivityRow]:
+    return [row for row in sensitivity_rows([evaluation]) if row.target == target]
 
 
 def _heat(axes: Axes, evaluation: Evaluation, target: str, largest: float, height: float) -> None:
-    own = [each for each in evaluation.alone if each.target == target]
+    own = _of(evaluation, target)
     layers = list(dict.fromkeys(each.layer for each in own))
     widths = sorted({each.bits for each in own})
-    values = {(layers.index(each.layer), widths.index(each.bits)): _added(each, evaluation) for each in own}
+    values = {(layers.index(row.layer), widths.index(row.bits)): row.loss.mean for row in own}
     readable = height / len(layers) >= READABLE and len(widths) <= _MOST_TEXTS
     texts = {place: _short(value) for place, value in values.items()} if readable else {}
     cells(axes, {place: _strength(value, largest) for place, value in values.items()}, "uniform", texts)
@@ -83,16 +83,15 @@ def _short(value: float) -> str:
 
 
 def _caption(runs: Sequence[RunData], maps: Sequence[tuple[RunData, Trained, Evaluation, str]]) -> str:
-    known = all(evaluation.float_loss is not None for _, _, evaluation, _ in maps)
-    text = "Added to the float network's loss" if known else "Loss"
-    text += " (nats) when one layer alone has so many bits and nothing is trained for it; strong colours are worse."
+    text = "Added to the float network's loss (nats) when one layer alone has so many bits and nothing is trained for"
+    text += " it; strong colours are worse."
     for run, trained, evaluation, target in maps:
-        own = [each for each in evaluation.alone if each.target == target]
-        least = min(each.bits for each in own)
-        worst = max((each for each in own if each.bits == least), key=lambda each: each.loss)
+        own = _of(evaluation, target)
+        least = min(row.bits for row in own)
+        worst = max((row for row in own if row.bits == least), key=lambda row: row.loss.mean)
         where = f"{run.label}, {chosen.name_of(trained)}" if len(runs) > 1 else chosen.name_of(trained)
         text += f" {target.capitalize()}s of {where}: at {least} bits {worst.layer} costs most"
-        text += f" ({_short(_added(worst, evaluation))})."
+        text += f" ({_short(worst.loss.mean)})."
     return text
 
 
@@ -101,15 +100,13 @@ def _table(maps: Sequence[tuple[RunData, Trained, Evaluation, str]]) -> Table:
         (
             run.label,
             trained.record.number,
-            each.layer,
+            row.layer,
             target,
-            each.bits,
-            each.loss,
-            evaluation.float_loss,
-            each.accuracy,
+            row.bits,
+            row.loss.mean,
+            row.accuracy.mean,
         )
         for run, trained, evaluation, target in maps
-        for each in evaluation.alone
-        if each.target == target
+        for row in _of(evaluation, target)
     ]
-    return Table(("run", "trial", "layer", "target", "bits", "loss", "float_loss", "accuracy"), tuple(rows))
+    return Table(("run", "trial", "layer", "target", "bits", "added_loss", "accuracy"), tuple(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.robustness import attack_rows
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.marks import curve
@@ -94,14 +95,15 @@ def _failed(trained: Trained) -> list[MaskingCheck]:
 
 
 def _noise(trained: Trained, found: AttackCurve) -> tuple[float, float] | None:
-    """Epsilon and accuracy under noise of equal norm: the check is held against the curve at that epsilon."""
+    """Epsilon and accuracy under noise of equal norm, beside the curve that the check holds it against."""
     evaluation = trained.evaluation
     if evaluation is None or found.norm != evaluation.attacks[0].norm:  # the norm that checks are made in
         return None
     check = next((each for each in evaluation.masking if each.check == "noise"), None)
-    pairs = zip(found.epsilons, found.accuracies, strict=True)
-    at = [epsilon for epsilon, accuracy in pairs if check and epsilon > 0 and accuracy == check.bound]
-    return (at[0], check.value) if check and len(at) == 1 else None
+    if check is None or check.epsilon is None:
+        return None
+    beside = dict(zip(found.epsilons, found.accuracies, strict=True)).get(check.epsilon) == check.bound
+    return (check.epsilon, check.value) if beside else None
 
 
 def _curves(axes: Axes, networks: Sequence[Trained], which: tuple[str, str]) -> None:
@@ -150,13 +152,11 @@ def _table(runs: Sequence[RunData]) -> Table:
     for run in runs:
         members = {id(each) for each in run.front} | {id(best) for best in [chosen.shown(run, _attacked)]}
         for trained in [*(each for each in run.trials if id(each) in members), *run.baselines]:
-            failed = ", ".join(check.check for check in _failed(trained))
             rows += [
-                (run.label, trained.record.number, trained.arm, each.attack, each.norm, epsilon, accuracy, failed)
-                for each in (trained.evaluation.attacks if trained.evaluation else ())
-                for epsilon, accuracy in zip(each.epsilons, each.accuracies, strict=True)
+                (run.label, row.of.number, row.of.arm, row.attack, row.norm, row.epsilon, row.accuracy, row.caveat)
+                for row in attack_rows(chosen.measured([trained]))
             ]
-    names = ("run", "trial", "arm", "attack", "norm", "epsilon", "accuracy", "masking_checks_failed")
+    names = ("run", "trial", "arm", "attack", "norm", "epsilon", "accuracy", "caveat")
     return Table(names, tuple(rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.bits import spread_rows
 from precsearch.report import words
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Figure, Table
@@ -145,6 +146,9 @@ def _told_bits(run: RunData, trained: Trained, allocation: Allocation, several: 
             f" {most[0].name} has the most weight bits ({most[1]}), {least[0].name} the fewest ({least[1]},"
             f" {_percent(least[0].numel, allocation)} of the weights)."
         )
+        spreads = spread_rows([(trained.record.number, allocation)])
+        away = next(row.distance for row in spreads if row.target == "weight")
+        text += f" On average a layer's weights are {away:.1f} bits from a uniform allocation."
     elif bits:
         text += f" Every quantized layer has {bits[0][1]} weight bits."
     return text[0].upper() + text[1:] if not several else text

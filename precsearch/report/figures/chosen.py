@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from precsearch.report.words import count
@@ -10,6 +10,7 @@ from precsearch.report.words import count
 if TYPE_CHECKING:
     from precsearch.measured import Evaluation
     from precsearch.report.reading import RunData, Trained
+    from precsearch.results import TrialRecord
 
 FLOAT: Final = "float"
 ARMS: Final = ("found", "uniform", "random", FLOAT)
@@ -60,6 +61,11 @@ def shown(run: RunData, has: Callable[[Trained], object]) -> Trained | None:
 def evaluated(has: Callable[[Evaluation], object]) -> Callable[[Trained], bool]:
     """Whether a network was evaluated, and `has` is true of its evaluation."""
     return lambda trained: trained.evaluation is not None and bool(has(trained.evaluation))
+
+
+def measured(networks: Iterable[Trained]) -> list[tuple[TrialRecord, Evaluation | None]]:
+    """What `precsearch.analysis.robustness` makes rows of."""
+    return [(trained.record, trained.evaluation) for trained in networks]
 
 
 def average_bits(trained: Trained) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.robustness import OVERALL, corruption_rows, flip_rows
 from precsearch.report.figures import chosen
 from precsearch.report.figures.attacks import SECTION
 from precsearch.report.figures.base import Cell, Figure, Table
@@ -63,13 +64,11 @@ def bit_flips(runs: Sequence[RunData]) -> Figure | None:
             f" {chosen.which([run for run, _ in arms], [own[0] for _, own in arms])}."
         )
         rows: list[tuple[Cell, ...]] = [
-            (run.label, trained.record.number, trained.arm, each.rate, draw, accuracy)
+            (run.label, row.of.number, row.of.arm, row.rate, row.accuracy.mean, row.worst, row.best, row.accuracy.n)
             for run in runs
-            for trained in (*run.front, *run.baselines)
-            for each in (trained.evaluation.bit_flips if trained.evaluation else ())
-            for draw, accuracy in enumerate(each.accuracies)
+            for row in flip_rows(chosen.measured((*run.front, *run.baselines)))
         ]
-        table = Table(("run", "trial", "arm", "rate", "draw", "accuracy"), tuple(rows))
+        table = Table(("run", "trial", "arm", "rate", "accuracy", "worst", "best", "draws"), tuple(rows))
         name, title = "bit-flips", "Accuracy with flipped weight bits"
         return Figure(name, SECTION, title, caption, table, page.svg(name, title, caption))
 
@@ -79,13 +78,10 @@ def _names(networks: Sequence[Trained]) -> list[str]:
     return list(dict.fromkeys(each.corruption for each in found))
 
 
-def _mean(accuracies: Sequence[float]) -> float:
-    return sum(accuracies) / len(accuracies)
-
-
 def _means(trained: Trained) -> dict[str, float]:
-    corruptions = trained.evaluation.corruptions if trained.evaluation else ()
-    return {each.corruption: _mean(each.accuracies) for each in corruptions if each.accuracies}
+    """Corruption, and `OVERALL` -> accuracy, mean over severities."""
+    rows = corruption_rows(chosen.measured([trained]))
+    return {row.corruption: row.accuracy for row in rows if row.severity is None}
 
 
 def _bars(page: Sheet, axes: Axes, networks: Sequence[Trained]) -> None:
@@ -117,18 +113,17 @@ def _corruption_caption(runs: Sequence[RunData], arms: _Arms) -> str:
     first = [networks[0] for _, networks in arms]
     text = f"Mean over the severities. Found: {chosen.which([run for run, _ in arms], first)}."
     for run, networks in arms:
-        said = [f"{each.arm} {100 * _mean(list(_means(each).values())):.1f} %" for each in networks if _means(each)]
+        overall = [(each.arm, _means(each)[OVERALL]) for each in networks if _means(each)]
+        said = [f"{arm} {100 * accuracy:.1f} %" for arm, accuracy in overall]
         text += f" Over all corruptions{f' of {run.label}' if len(runs) > 1 else ''}: {', '.join(said)}."
     return text
 
 
 def _corruption_table(runs: Sequence[RunData]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (run.label, trained.record.number, trained.arm, each.corruption, severity, accuracy)
+        (run.label, row.of.number, row.of.arm, row.corruption, row.severity, row.accuracy)
         for run in runs
-        for trained in (*run.front, *run.baselines)
-        for each in (trained.evaluation.corruptions if trained.evaluation else ())
-        for severity, accuracy in enumerate(each.accuracies, start=1)
+        for row in corruption_rows(chosen.measured((*run.front, *run.baselines)))
     ]
     return Table(("run", "trial", "arm", "corruption", "severity", "accuracy"), tuple(rows))
 
@@ -136,12 +131,11 @@ def _corruption_table(runs: Sequence[RunData]) -> Table:
 def _flip_curves(axes: Axes, networks: Sequence[Trained]) -> None:
     rates: set[float] = set()
     for trained in reversed(networks):
-        flips = [each for each in (trained.evaluation.bit_flips if trained.evaluation else ()) if each.accuracies]
-        xs = [100 * each.rate for each in flips]
+        flips = flip_rows(chosen.measured([trained]))
+        xs = [100 * row.rate for row in flips]
         rates.update(xs)
-        means = [100 * _mean(each.accuracies) for each in flips]
-        low = [100 * min(each.accuracies) for each in flips]
-        high = [100 * max(each.accuracies) for each in flips]
+        means = [100 * row.accuracy.mean for row in flips]
+        low, high = [100 * row.worst for row in flips], [100 * row.best for row in flips]
         color = hex_of(arm_style(trained.arm).color)
         axes.vlines(xs, low, high, color=color, linewidth=3.2, alpha=0.3)
         curve(axes, xs, means, trained.arm)

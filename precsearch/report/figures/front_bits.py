@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.bits import bits_rows
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import NAMES, SECTION, quantized
@@ -58,7 +59,8 @@ def _layers(members: Sequence[Trained]) -> list[str]:
 
 
 def _bits(trained: Trained, target: Target) -> list[tuple[str, int | None]]:
-    return list(trained.allocation.bits(target).items()) if trained.allocation else []
+    rows = bits_rows([(trained.record.number, trained.allocation)])
+    return [(row.layer, row.bits) for row in rows if row.target == target]
 
 
 def _alpha(bits: int, every: Sequence[int]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.analysis.bits import entropy_rows
 from precsearch.report import words
 from precsearch.report.figures import chosen
 from precsearch.report.figures.base import Cell, Figure, Table
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet
     from precsearch.report.reading import RunData, Trained
 
-_ENTROPY: Final = "entropy"
 _DASHES: Final = {"best": "solid", "cheapest": (0, (5.0, 2.0)), "most accurate": (0, (1.5, 1.5))}
 _MARKERS: Final = {"best": "o", "cheapest": "s", "most accurate": "^"}
 _MOST_STRANDS: Final = 200
@@ -41,19 +41,17 @@ def entropy(runs: Sequence[RunData]) -> Figure | None:
         page.legend(entries)
         caption = _caption(searched)
         rows: list[tuple[Cell, ...]] = [
-            (run.label, each.record.number, at.phase, at.step, at.metrics.get(_ENTROPY), at.metrics.get("temperature"))
+            (run.label, row.number, row.phase, row.step, row.entropy, row.temperature, row.moved)
             for run, trials in searched
-            for each in trials
-            for at in each.steps
-            if _ENTROPY in at.metrics
+            for row in entropy_rows((each.record.number, each.steps) for each in trials)
         ]
-        table = Table(("run", "trial", "phase", "epoch", "entropy", "temperature"), tuple(rows))
+        table = Table(("run", "trial", "phase", "epoch", "entropy", "temperature", "moved"), tuple(rows))
         name, title = "entropy", "How the searches settle"
         return Figure(name, SECTION, title, caption, table, page.svg(name, title, caption))
 
 
 def _points(trained: Trained) -> list[tuple[float, float]]:
-    return [(float(at.step), at.metrics[_ENTROPY]) for at in trained.steps if _ENTROPY in at.metrics]
+    return [(float(row.step), row.entropy) for row in entropy_rows([(trained.record.number, trained.steps)])]
 
 
 def _draw(page: Sheet, run: RunData, trials: Sequence[Trained], color: str | None) -> list[tuple[object, str]]:

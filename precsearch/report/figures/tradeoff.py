@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from precsearch.experiment.outer import ObjectiveSettings
+import numpy as np
+
+from precsearch.analysis.generalization import GAP, gap_correlations, gap_rows
+from precsearch.analysis.pareto import Goal, box, hypervolume, values
 from precsearch.report import words
 from precsearch.report.figures import chosen
 from precsearch.report.figures.marks import unit
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
 SECTION: Final = "Trade-off"
 GENERALIZATION: Final = "Generalization"
-_GAP: Final = "generalization_gap"
 _WHAT: Final = {"model_size": ("front-size", "model size", "B"), "bitops": ("front-bitops", "BitOPs of one image", "")}
 
 
@@ -40,11 +42,11 @@ def gap_by_bits(runs: Sequence[RunData]) -> Figure | None:
         section=GENERALIZATION,
         title="Generalization gap by average bits",
         x=chosen.average_bits,
-        y=metric(_GAP, 100),
+        y=metric(GAP, 100),
         x_label="average bits",
         y_label="training minus validation accuracy, points",
-        columns=("average_bits", _GAP),
-        raw=(chosen.average_bits, metric(_GAP)),
+        columns=("average_bits", GAP),
+        raw=(chosen.average_bits, metric(GAP)),
     )
     return scatter(runs, plane, lambda outside: _gap_caption(runs) + cut(outside))
 
@@ -83,15 +85,14 @@ def _against(runs: Sequence[RunData], cost: str) -> Figure | None:
     return scatter(runs, plane, lambda outside: _front_caption(runs, cost, what) + cut(outside))
 
 
-def _undominated(cost: str) -> Callable[[RunData], list[Trained]]:
-    objectives = (
-        ObjectiveSettings(metric=chosen.ACCURACY, direction="maximize"),
-        ObjectiveSettings(metric=cost, direction="minimize"),
-    )
+def _goals(cost: str) -> tuple[Goal, Goal]:
+    return Goal.of(chosen.ACCURACY), Goal.of(cost)
 
+
+def _undominated(cost: str) -> Callable[[RunData], list[Trained]]:
     def joined(run: RunData) -> list[Trained]:
-        records = [each.record for each in run.trials if {cost, chosen.ACCURACY} <= each.record.metrics.keys()]
-        numbers = {record.number for record in front(records, objectives, run.experiment.study.constraints)}
+        records = [each.record for each in run.trials if _has(cost)(each)]
+        numbers = {record.number for record in front(records, _goals(cost), run.experiment.study.constraints)}
         return [each for each in run.trials if each.record.number in numbers]
 
     return joined
@@ -114,7 +115,21 @@ def _front_caption(runs: Sequence[RunData], cost: str, what: str) -> str:
         text += f"; the uniform allocation at its budget {_point(uniform, cost)}." if uniform is not None else "."
         floats = [each for each in run.baselines if each.arm == chosen.FLOAT and _has(cost)(each)]
         text += f" The float network, drawn as a line, has {_point(floats[0], cost)}." if floats else ""
+        text += _volumes(run, cost)
     return text
+
+
+def _volumes(run: RunData, cost: str) -> str:
+    """Which share of the space that all of them span the front takes, and each arm of baselines beside it."""
+    arms = [("the front", run.front)]
+    arms += [(arm, tuple(each for each in run.baselines if each.arm == arm)) for arm in ("uniform", "random")]
+    goals = _goals(cost)
+    points = {arm: values([each.record for each in own if _has(cost)(each)], goals) for arm, own in arms}
+    if len(points["the front"]) < 2 or not any(len(own) for arm, own in points.items() if arm != "the front"):  # noqa: PLR2004
+        return ""
+    within = box(np.concatenate(list(points.values())), goals)
+    shares = [f"{arm} {hypervolume(own, goals, within):.2f}" for arm, own in points.items() if len(own)]
+    return f" Hypervolume, as a share of the box around these points: {', '.join(shares)}."
 
 
 def _has(cost: str) -> Callable[[Trained], bool]:
@@ -129,36 +144,22 @@ def _point(trained: Trained, cost: str) -> str:
 
 
 def _gap_caption(runs: Sequence[RunData]) -> str:
-    gaps = [each.record.metrics[_GAP] for run in runs for each in run.front if _GAP in each.record.metrics]
     text = "How much better a network does on the images that it was trained on."
-    if gaps:
-        text += f" Median over the front{chosen.of_runs(runs)}: {100 * median(gaps):.2f} points"
-        for arm in ("uniform", "random"):
-            own = [
-                e.record.metrics[_GAP]
-                for run in runs
-                for e in run.baselines
-                if e.arm == arm and _GAP in e.record.metrics
-            ]
-            text += f", {arm} baselines {100 * median(own):.2f}" if own else ""
-        text += "."
+    told = {"the front": [each.record for run in runs for each in run.front]} | {
+        f"{arm} baselines": [each.record for run in runs for each in run.baselines if each.arm == arm]
+        for arm in ("uniform", "random")
+    }
+    medians = [
+        f"{100 * median(row.gap for row in rows):.2f} points over {what}"
+        for what, records in told.items()
+        if (rows := gap_rows(records))
+    ]
+    text += f" Median{chosen.of_runs(runs)}: {', '.join(medians)}." if medians else ""
     for run in runs:
-        pairs = [
-            (bits, each.record.metrics[_GAP])
-            for each in run.trials
-            if (bits := chosen.average_bits(each)) is not None and _GAP in each.record.metrics
-        ]
-        text += _ranked(pairs, f" of {run.label}" if len(runs) > 1 else "")
+        found = gap_correlations(gap_rows([each.record for each in run.trials])).get("found")
+        if found is not None and found.value is not None and found.low is not None and found.high is not None:
+            text += (
+                f" Rank correlation of gap and bits over the trials{f' of {run.label}' if len(runs) > 1 else ''}:"
+                f" {found.value:+.2f} (95 % interval {found.low:+.2f} to {found.high:+.2f})."
+            )
     return text
-
-
-def _ranked(pairs: Sequence[tuple[float, float]], where: str) -> str:
-    from precsearch.analysis.correlation import rank_correlation
-
-    found = rank_correlation([bits for bits, _ in pairs], [gap for _, gap in pairs])
-    if found.value is None or found.low is None or found.high is None:
-        return ""
-    return (
-        f" Rank correlation of gap and bits over the trials{where}: {found.value:+.2f}"
-        f" (95 % interval {found.low:+.2f} to {found.high:+.2f})."
-    )
