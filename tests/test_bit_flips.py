@@ -160,5 +160,5 @@ def test_answers_that_are_not_finite_are_wrong():
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[3.0], [2.0], [1.0]]))
         assert measure_bit_flips(model, images, (0.0,), 1, seed=0)[0].accuracies == (1.0,)
-        model[0].weight[1] = math.nan  # argmax would take it for the largest, or not look at it
+        model[0].weight[0] = math.inf  # the largest, of the right class
         assert measure_bit_flips(model, images, (0.0,), 1, seed=0)[0].accuracies == (0.0,)

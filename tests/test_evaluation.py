@@ -83,6 +83,18 @@ def test_the_global_random_state_is_left_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+class Noisy(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :10] + torch.rand(())  # as a network of one's own may, in evaluation too
+
+
+def test_a_network_that_draws_leaves_the_global_random_state_as_well() -> None:
+    data = load_data(experiment().data)
+    before = torch.random.get_rng_state()
+    evaluate_network(Noisy(), data, EvaluateSettings(images=20), "validation", seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_the_test_split_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
     result = run_trial(experiment(*EVERYTHING), Recorder(tmp_path / "0000"), evaluated="test")
     found = read_evaluation(tmp_path / "0000")

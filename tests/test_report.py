@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from made_reports import Made, make_report
 from made_runs import FAILED, TRIALS, listing, make_run, record
 
+from precsearch.errors import DataError
 from precsearch.files import write_text
 from precsearch.report import redraw
 from precsearch.report.figures import Figure, Table
@@ -144,6 +146,21 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     files = {name: text for name, (_, text) in first[1].items()}
     assert page(run) == first[0]
     assert {name: text for name, (_, text) in listing(run.path / "figures").items()} == files
+
+
+def test_garbage_is_collected_again_even_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "made")
+    write_report([run])
+    assert gc.isenabled()
+
+    def fail(_: object) -> list[Figure]:
+        assert not gc.isenabled()
+        raise DataError("no ink")
+
+    monkeypatch.setattr("precsearch.report.figures.draw", fail)
+    with pytest.raises(DataError):
+        write_report([run])
+    assert gc.isenabled()
 
 
 def test_only_the_report_is_written(tmp_path: Path) -> None:

@@ -240,14 +240,28 @@ class TestRoundedAgain:
         searchable, x = made(kernels="eager")
         gradients(searchable, x)
         hooks = {name: len(module._forward_hooks) for name, module in searchable.named_modules()}
-        for wrong in (torch.rand(4, 1, 9, 9), torch.rand(4, 2, 8, 8)):
-            with pytest.raises(RuntimeError):
-                searchable(wrong)
+        wrong = {(4, 1, 9, 9): "mat1 and mat2 shapes", (4, 2, 8, 8): "expected input.* to have 1 channels"}
+        for shape, told in wrong.items():
+            with pytest.raises(RuntimeError, match=told):
+                searchable(torch.rand(shape))
             assert torch._C._autograd._top_saved_tensors_default_hooks(True) is None
             assert parametrize._cache_enabled == 0
             assert torch.is_grad_enabled()
-            assert {name: len(module._forward_hooks) for name, module in searchable.named_modules()} == hooks
         gradients(searchable, x)
+        assert {name: len(module._forward_hooks) for name, module in searchable.named_modules()} == hooks
+
+    def test_the_error_told_is_the_modules_own(self):
+        """Torch goes through the hooks of a module whose forward failed: none may be taken away meanwhile."""
+        searchable, x = made(kernels="eager")
+        gradients(searchable, x)
+        seen = []
+        for module in (searchable.model.first, searchable.model.out):
+            module.register_forward_hook(lambda module, args, output: seen.append(output), always_call=True)
+        with pytest.raises(RuntimeError, match="mat1 and mat2 shapes"):
+            searchable(torch.rand(4, 1, 9, 9))
+        with pytest.raises(RuntimeError, match="to have 1 channels"):
+            searchable(torch.rand(4, 2, 8, 8))
+        assert seen[1:] == [None, None]
 
     def test_an_input_changed_in_place_is_an_error(self):
         searchable, x = made(kernels="eager")

@@ -59,11 +59,19 @@ def _around(
 ) -> None:
     """Run the module's forward, which is about to begin, in a context, then `finish` what it returns.
 
-    The hook lasts for this forward alone: the compiler does not trace hooks that are called in any case.
+    The hook lasts for this forward alone: the compiler does not trace hooks that are called in any case. A forward
+    that failed, and so returned nothing, leaves it behind for the next one that does not: torch is going through the
+    hooks then, and taking one away would put an error of its own in place of the module's.
     """
+    open_ = True
 
     def close(module: nn.Module, args: Any, output: Any) -> Any:
-        handle.remove()
+        nonlocal open_
+        if output is not None:
+            handle.remove()
+        if not open_:
+            return output
+        open_ = False
         context.__exit__(None, None, None)
         return finish(output, entered) if finish is not None and output is not None else output
 
