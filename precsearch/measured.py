@@ -214,13 +214,17 @@ class Evaluation(_Measured):
         write_json(directory / FILE, self.model_dump(mode="json"))
 
 
-def read_evaluation(directory: Path) -> Evaluation | None:
+def read_evaluation(directory: Path, name: str = FILE) -> Evaluation | None:
     """The evaluation of one trial's directory; None where it has none.
+
+    Args:
+        directory: of the trial.
+        name: of the file.
 
     Raises:
         RunDirectoryError: when the file is there but cannot be read.
     """
-    path = directory / FILE
+    path = directory / name
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Evaluation.model_validate(found)

@@ -1,0 +1,147 @@
+"""Everything that a report shows of a run of kind `compare` or `grid`; nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from precsearch.experiment.loading import load_experiment
+from precsearch.measured import Evaluation, read_evaluation
+from precsearch.report.view import read_allocation
+from precsearch.results import read_steps
+
+if TYPE_CHECKING:
+    from precsearch.allocation import Allocation
+    from precsearch.experiment import Experiment
+    from precsearch.results import Progress, RunDirectory, TrainingRecord
+
+DRAWN: Final = "drawn.json"
+
+
+@dataclass(frozen=True)
+class ArmTraining:
+    """One training that has ended; its files are read when they are first asked for.
+
+    Attributes:
+        record: how it was configured and ended; a failed one has no metrics.
+        folder: that holds its files.
+    """
+
+    record: TrainingRecord
+    folder: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has metrics."""
+        return self.record.state == "complete"
+
+    @property
+    def cell(self) -> int:
+        """Number of its cell."""
+        return self.record.number
+
+    @property
+    def arm(self) -> str:
+        """Its arm: a name of `compare.arms`, or ``float``, ``direct``, ``retrained``."""
+        return self.record.arm
+
+    @property
+    def label(self) -> str:
+        """Arm, bits and layer in one: ``uniform``, ``retrained-2``, ``direct-2-fc1``."""
+        return self.record.baseline or self.record.arm
+
+    @cached_property
+    def allocation(self) -> Allocation | None:
+        """Its bits; None where its file is not there."""
+        return read_allocation(self.folder)
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """What was measured of it, frozen; None where its file is not there."""
+        return read_evaluation(self.folder)
+
+    @cached_property
+    def drawn(self) -> Evaluation | None:
+        """What was measured of it as the mean over draws; None unless the arm is stochastic."""
+        return read_evaluation(self.folder, DRAWN)
+
+    @cached_property
+    def steps(self) -> tuple[Progress, ...]:
+        """Its epochs; empty where its file is not there."""
+        return read_steps(self.folder)
+
+
+@dataclass(frozen=True)
+class ArmsData:
+    """One run of kind `compare` or `grid`, finished or not.
+
+    Attributes:
+        label: what tells it from other runs of the same report.
+        run: its directory.
+        experiment: the resolved experiment.
+        trainings: every one that has ended, failed ones too, by cell, label and seed.
+        tuning: those that only tuned an arm, likewise.
+    """
+
+    label: str
+    run: RunDirectory
+    experiment: Experiment
+    trainings: tuple[ArmTraining, ...]
+    tuning: tuple[ArmTraining, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Of the run directory."""
+        return self.run.path
+
+    @property
+    def kind(self) -> str:
+        """``compare`` or ``grid``."""
+        return self.experiment.kind
+
+    @property
+    def complete(self) -> tuple[ArmTraining, ...]:
+        """The trainings that have metrics."""
+        return tuple(training for training in self.trainings if training.complete)
+
+    @property
+    def failed(self) -> tuple[ArmTraining, ...]:
+        """The trainings that have none."""
+        return tuple(training for training in self.trainings if not training.complete)
+
+    @cached_property
+    def points(self) -> dict[int, dict[str, Any]]:
+        """Cell -> dotted path -> its value there, of the paths that make the cells."""
+        paths = self.experiment.compare.at if self.kind == "compare" else self.experiment.grid.axes
+        found: dict[int, dict[str, Any]] = {}
+        for training in self.trainings:
+            found.setdefault(training.cell, {path: training.record.params.get(path) for path in paths})
+        return dict(sorted(found.items()))
+
+    def of(self, label: str, cell: int | None = None) -> tuple[ArmTraining, ...]:
+        """The complete trainings of one label, in one cell or in all."""
+        return tuple(
+            training for training in self.complete if training.label == label and cell in {None, training.cell}
+        )
+
+
+def read_arms_data(run: RunDirectory, label: str) -> ArmsData:
+    """Read a run directory of kind `compare` or `grid`, finished or not, moved or not.
+
+    Raises:
+        RunDirectoryError: when it is none, or one of its files cannot be read.
+    """
+    run.require()
+    return ArmsData(
+        label=label,
+        run=run,
+        experiment=load_experiment(run.experiment),
+        trainings=_trainings(run.trainings()),
+    )
+
+
+def _trainings(found: Sequence[tuple[Path, TrainingRecord]]) -> tuple[ArmTraining, ...]:
+    return tuple(ArmTraining(record, folder) for folder, record in found)

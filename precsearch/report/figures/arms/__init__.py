@@ -1,0 +1,29 @@
+"""Every figure of a run of kind `compare` or `grid`, by name; matplotlib is loaded when the first is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from precsearch.report.arms.reading import ArmsData
+    from precsearch.report.figures.base import Figure
+
+ArmsFigure = Callable[[Sequence["ArmsData"]], "Figure | None"]
+
+# name -> what draws it from the runs of a report, all of one kind; None where they have no data for it
+COMPARE_FIGURES: dict[str, ArmsFigure] = {}
+
+GRID_FIGURES: dict[str, ArmsFigure] = {}
+
+_BY_KIND: Final = {"compare": COMPARE_FIGURES, "grid": GRID_FIGURES}
+
+
+def draw_arms(runs: Sequence[ArmsData]) -> list[Figure]:
+    """Every figure that the runs have data for, in the order of the report.
+
+    Args:
+        runs: at least one, all of one kind; labels differ.
+    """
+    drawn = (make(runs) for make in _BY_KIND[runs[0].kind].values())
+    return [figure for figure in drawn if figure is not None]
