@@ -132,7 +132,8 @@ def disturbances(found: Evaluation) -> dict[Condition, float]:
 
 def disturbed_networks(measured: Measured, arms: Sequence[Arm]) -> tuple[list[Network], list[Condition]]:
     """One network for each training and way of measuring it, its values by `Condition.metric`; every condition."""
-    networks, conditions = [], {}
+    networks: list[Network] = []
+    conditions: dict[Condition, None] = {}
     for record, frozen, drawn in measured:
         for arm in arms:
             if arm.arm == record.arm:
