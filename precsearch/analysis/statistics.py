@@ -123,7 +123,8 @@ def sign_flip_p(differences: Samples, seed: int = 0) -> float | None:
 @cache  # the same for every comparison of so many pairs
 def _all_signs(n: int) -> NDArray[np.float64]:
     """All 2^n rows of n signs."""
-    return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    return np.where(bits, -1.0, 1.0)
 
 
 @lru_cache(maxsize=8)
