@@ -113,7 +113,7 @@ def _tiles(data: ArmsData) -> list[Tile]:
     cells = ", ".join(f"{path.removeprefix('inner.')}: {', '.join(map(str, values))}" for path, values in axes.items())
     seeds = Counter((training.cell, training.label) for training in data.complete).values()
     least = (
-        f"{min(seeds)} to {max(seeds)} complete by now" if seeds and min(seeds) != max(seeds) else "the same in each"
+        f"{min(seeds)} to {max(seeds)} of them complete" if seeds and min(seeds) != max(seeds) else "the same in each"
     )
     found = [Tile("Seeds of every arm", str(seeds_of(data.experiment)), least)]
     found.append(Tile("Cells", str(len(data.points)), cells or "one"))
