@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.errors import ConfigurationError
-from precsearch.experiment.checks import check, with_values
+from precsearch.experiment.checks import check
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.overrides import apply_overrides
 from precsearch.experiment.places import Finding, Place, Places, Problem, raise_all
 from precsearch.experiment.schema import nearest, without_empty_blocks
+from precsearch.experiment.values import with_values
 from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
 
@@ -184,6 +185,8 @@ def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
             kept[top].pop(inside[0], None)
         elif isinstance(kept, dict):
             kept.pop(top, None)
+    if isinstance(kept, dict) and {finding.trail[:1] for finding in findings} & {("compare",), ("grid",)}:
+        kept = {key: value for key, value in kept.items() if key not in ("kind", "compare", "grid")}
     return validate(kept)[0] if isinstance(kept, dict) else None
 
 
