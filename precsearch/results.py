@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
@@ -21,9 +21,10 @@ from precsearch.records import (
 )
 
 __all__ = [
-    "SELECTABLE_METRICS", "Observer", "Progress", "RunDirectory", "Session", "TrainingRecord", "TrialRecord",
+    "RECORD", "SELECTABLE_METRICS", "Observer", "Progress", "RunDirectory", "Session", "TrainingRecord", "TrialRecord",
     "TrialResult", "TrialState", "read_record", "read_steps", "read_training",
 ]  # fmt: skip
+RECORD: Final = "result.json"  # a training that has one has ended
 AnyRecord = TypeVar("AnyRecord", bound=TrialRecord)
 
 
@@ -139,7 +140,7 @@ class RunDirectory:
 
     def write_record(self, directory: Path, record: TrialRecord) -> None:
         """Write `result.json` into a trial's or baseline's directory."""
-        write_json(directory / "result.json", record.model_dump(mode="json"))
+        write_json(directory / RECORD, record.model_dump(mode="json"))
 
 
 def read_record(directory: Path) -> TrialRecord | None:
@@ -161,7 +162,7 @@ def read_training(directory: Path) -> TrainingRecord | None:
 
 
 def _read(directory: Path, kind: type[AnyRecord]) -> AnyRecord | None:
-    path = directory / "result.json"
+    path = directory / RECORD
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from precsearch.errors import ConfigurationError, DataError, RunDirectoryError
 from precsearch.files import write_text
-from precsearch.results import Observer, Progress, RunDirectory, TrialRecord, read_record
+from precsearch.results import RECORD, Observer, Progress, RunDirectory, TrialRecord
 from precsearch.study.executors.base import Job, Outcome
 
 Training = TypeVar("Training")
@@ -62,7 +62,7 @@ class KeptJobs(Generic[Training]):
         while self.open:
             training = self.open.pop(0)
             folder = self.folder(training)
-            if read_record(folder) is not None:
+            if (folder / RECORD).is_file():
                 self._conclude(training)
                 continue
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def share(directory: RunDirectory, folder: Path, record: Record, other: Path) ->
         record: as `other` is to have it.
         other: of the one that would be trained alike.
     """
-    if read_record(other) is not None:
+    if (other / RECORD).is_file():
         return
     for name in _COPIED:
         if (folder / name).is_file():
