@@ -5,11 +5,12 @@ No torch and no optuna here: `list`, `export` and `report` read a copied run dir
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from precsearch.errors import RunDirectoryError
+from precsearch.errors import ConfigurationError, RunDirectoryError
 from precsearch.files import write_json
 from precsearch.records import (
     SELECTABLE_METRICS,
@@ -137,6 +138,21 @@ class RunDirectory:
     def tunings(self) -> list[tuple[Path, TrainingRecord]]:
         """Every finished training of the tuning and its directory; `params` says what was tried."""
         return _trainings(self.path / "tuning")
+
+    def find_training(self, name: str) -> Path:
+        """The directory of a training of a `compare` or a `grid` by its own name, such as ``0003-uniform-02``.
+
+        Raises:
+            ConfigurationError: when there is none; says which is nearest.
+            RunDirectoryError: when this is no run directory.
+        """
+        self.require()
+        there = [path.name for path in sorted(self.path.glob("trainings/*/"))]
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(there)}"
+            raise ConfigurationError(f"a training of {self.path} must be named, but got {name!r}{hint}")
+        return self.path / "trainings" / name
 
     def write_record(self, directory: Path, record: TrialRecord) -> None:
         """Write `result.json` into a trial's or baseline's directory."""

@@ -23,6 +23,7 @@ from precsearch.experiment.schema import nearest, without_empty_blocks
 from precsearch.experiment.values import with_values
 from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
+from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _LATER = ("budgets", "candidates", "groups", "share")
@@ -123,6 +124,23 @@ def fingerprint(experiment: Experiment) -> str:
 
 def _of_other_kinds(experiment: Experiment) -> set[str]:
     return {"compare", "grid"} - {experiment.kind}
+
+
+def for_searches(run: RunDirectory, command: str, instead: str) -> Experiment:
+    """The experiment of a run directory, for a command that only searches have.
+
+    Raises:
+        ConfigurationError: when it is of another kind; names `instead`.
+        RunDirectoryError: when it is no run directory.
+    """
+    run.require()
+    experiment = load_experiment(run.experiment)
+    if experiment.kind != "search":
+        raise ConfigurationError(
+            f"`{command}` like this is for searches, but {run.path} is of kind {experiment.kind}: {instead}; "
+            f"`precsearch list {run.path}` shows its arms"
+        )
+    return experiment
 
 
 def bundled(name: str) -> Path:
