@@ -1,6 +1,5 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
-from precsearch.experiment.checks import data_keys
 from precsearch.experiment.compare import ARM_KINDS, ArmSettings, CompareSettings, TuneSettings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
@@ -39,6 +38,7 @@ from precsearch.experiment.outer import (
     StudySettings,
 )
 from precsearch.experiment.task import DataSettings, ModelSettings
+from precsearch.experiment.values import data_keys
 
 __all__ = [
     "ARM_KINDS",

@@ -49,12 +49,6 @@ class EpochSettings(Settings):
     search: int = Field(default=6, ge=0)
     finetune: int = Field(default=3, ge=0)
 
-    @model_validator(mode="after")
-    def _some(self) -> EpochSettings:
-        if self.warmup + self.search + self.finetune == 0:
-            raise ValueError("at least one epoch in one phase must hold, but all three are 0")
-        return self
-
 
 class OptimizerSettings(Settings):
     """`inner.optimizer:` of the weights; cosine schedule to zero in every phase group.
