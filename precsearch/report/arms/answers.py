@@ -13,3 +13,8 @@ if TYPE_CHECKING:
 ANSWERS: Final[dict[str, Callable[[ArmsData], list[Answer]]]] = {
     "compare": lambda data: data.compared.answers,
 }
+
+
+def answers_of(data: ArmsData) -> list[Answer]:
+    """Every answer that one run gives by now."""
+    return ANSWERS[data.kind](data) if data.kind in ANSWERS else []

@@ -91,11 +91,11 @@ class Tried(BaseModel):
 
 
 class TunedArm(BaseModel):
-    """One arm in one cell: what was tried, and what was chosen."""
+    """One arm in one cell: what was tried, and what was chosen; None where no combination trained to its end."""
 
     cell: int
     arm: str
-    chosen: dict[str, Any]
+    chosen: dict[str, Any] | None
     tried: tuple[Tried, ...]
 
 
@@ -156,8 +156,8 @@ class ArmsData:
 
     @property
     def finished(self) -> bool:
-        """Whether every training that was asked for has ended."""
-        return len(self.trainings) >= self.wanted
+        """Whether every training that is asked for now has ended; a run may hold more seeds."""
+        return sum(training.record.index < seeds_of(self.experiment) for training in self.trainings) >= self.wanted
 
     @cached_property
     def points(self) -> dict[int, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from precsearch.experiment.cells import axes_of, seeds_of
 from precsearch.report import words
-from precsearch.report.arms.answers import ANSWERS
+from precsearch.report.arms.answers import answers_of
 from precsearch.report.page.arms_tables import TABLES
 from precsearch.report.page.commands import Command
 from precsearch.report.page.content import Page, sections_of
@@ -59,7 +59,7 @@ def _questions(runs: Sequence[ArmsData]) -> tuple[QuestionPart, ...]:
     by_question: dict[str, list[AnswerPart]] = {}
     for data in runs:
         where = f"{data.label}: " if len(runs) > 1 else ""
-        for answer in ANSWERS[data.kind](data) if data.kind in ANSWERS else ():
+        for answer in answers_of(data):
             part = AnswerPart(answer.told, _MARKS[answer.told], f"{where}{answer.sentence}")
             by_question.setdefault(answer.question, []).append(part)
     return tuple(QuestionPart(question, tuple(parts)) for question, parts in by_question.items())

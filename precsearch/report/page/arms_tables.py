@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.analysis.arms import COSTS, DRAWN, GAP, METRICS, arm_measure
 from precsearch.report import words
+from precsearch.report.arms.claims import claim_dict
 from precsearch.report.page.parts import CellPart, TablePart, TablesPart
 
 if TYPE_CHECKING:
@@ -102,29 +103,6 @@ def _told(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
         compared = data.compared
         for claim in (*(claim for found in compared.claims.values() for claim in found), *compared.disturbed_claims):
             yield {"run": data.label, **claim_dict(claim)}
-
-
-def claim_dict(claim: ArmClaim) -> dict[str, Any]:
-    """One claim as a plain object; differences in the metric's own unit."""
-    found, each = claim.comparison, claim.differences
-    return {
-        "cell": each.cell,
-        "at": claim.at,
-        "arm": each.arm.name,
-        "against": each.against.name,
-        "metric": claim.measure.metric,
-        "verdict": claim.verdict,
-        "difference": found.difference.mean,
-        "low": found.difference.low,
-        "high": found.difference.high,
-        "seeds": found.difference.n,
-        "left_out": each.left_out,
-        "p": found.p_holm,
-        "margin": found.margin,
-        "p_equivalent": found.p_equivalent,
-        "detectable": found.detectable,
-        "sentence": claim.sentence,
-    }
 
 
 def _each(runs: Sequence[ArmsData], make: Callable[[ArmsData, int], Iterable[TablePart]]) -> Iterator[TablePart]:
