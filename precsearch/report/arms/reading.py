@@ -15,7 +15,7 @@ from precsearch.analysis.sentences import budget_text
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment.cells import arms_of, cells_of, seeds_of
 from precsearch.experiment.loading import load_experiment
-from precsearch.measured import Evaluation, read_evaluation
+from precsearch.measured import DRAWN, Evaluation, read_evaluation
 from precsearch.report import words
 from precsearch.report.view import read_allocation
 from precsearch.results import read_steps
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from precsearch.report.arms.compared import Compared
     from precsearch.results import Progress, RunDirectory, TrainingRecord
 
-DRAWN: Final = "drawn.json"
 LIMIT: Final = "inner.budget.limit"
 
 
