@@ -24,7 +24,7 @@ from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_LATER = ("budgets", "candidates", "groups", "share")
+_LATER = ("budgets", "candidates", "groups", "share", "stochastic")
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -109,6 +109,8 @@ def fingerprint(experiment: Experiment) -> str:
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
     raw["inner"] = {key: value for key, value in raw["inner"].items() if value or key not in _LATER}
+    if experiment.inner.noise.kind == "none":
+        del raw["inner"]["noise"]
     if experiment.evaluate == EvaluateSettings():
         del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}

@@ -23,7 +23,8 @@ class DataSettings(Settings):
     """`data:`; a data set of images has more keys, and a data function of your own is passed all other keys.
 
     Attributes:
-        name: ``digits``, ``mnist``, ``cifar10``, ``image_folder``, ``imagenet``, or ``package.module:function``.
+        name: ``digits``, ``mnist``, ``cifar10``, ``image_folder``, ``imagenet``, ``arrays``, or
+            ``package.module:function``.
         root: folder that holds (or receives) the files.
         validation: images held out of training for validation; a fraction of 1, or a count.
         batch_size: images a step.
@@ -67,6 +68,11 @@ class ModelSettings(Settings):
     def arguments(self) -> dict[str, Any]:
         """The builder's keyword arguments."""
         return dict(self.model_extra or {})
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the weights may have been learned before; a function of one's own may load any."""
+        return self.checkpoint is not None or self.arguments.get("weights") is not None or ":" in self.name
 
     def at_home(self, home: Path) -> ModelSettings:
         """The same with absolute paths, relative ones taken from `home`."""

@@ -16,7 +16,7 @@ from precsearch.study.executors.base import Job, Outcome
 from precsearch.study.outcomes import keep_outcome
 
 _EVERY_TRAINING: Final = (ConfigurationError, DataError, RunDirectoryError)
-_COPIED: Final = ("allocation.json", "evaluation.json", "steps.jsonl", "error.txt")
+_COPIED: Final = ("allocation.json", "evaluation.json", "drawn.json", "steps.jsonl", "error.txt")
 
 
 class ConfirmJobs:
