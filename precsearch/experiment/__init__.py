@@ -1,5 +1,6 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
+from precsearch.experiment.arrays import ArraySettings
 from precsearch.experiment.checks import data_keys
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
@@ -40,6 +41,7 @@ from precsearch.experiment.task import DataSettings, ModelSettings
 
 __all__ = [
     "DATA_KEYS",
+    "ArraySettings",
     "BudgetSettings",
     "Cifar10Settings",
     "ConstraintSettings",
