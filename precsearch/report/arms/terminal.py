@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.padding import Padding
@@ -17,19 +18,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from precsearch.analysis.answers import Told
+    from precsearch.analysis.arm_claims import ArmClaim
     from precsearch.report.arms.reading import ArmsData
 
 _STYLES: Final[dict[Told, str]] = {"yes": "green", "no": "bold", "mixed": "yellow", "not shown": "yellow"}
-_NOTE: Final = (
-    "first arm less second on the same seeds, below zero the first is better; Holm over all comparisons; means: 95 %"
-)
 
 
 def print_answers(console: Console, data: ArmsData) -> None:
     """How arms differ in test error, and every question with its answers; nothing where nothing can be said yet."""
-    if data.kind == "compare" and data.compared.claims[ERROR]:
-        console.print(Padding(_differences(data), (1, 0, 0, 0), expand=False))
-        console.print(Text(_NOTE, style="dim"))
+    claims = data.compared.claims[ERROR] if data.kind == "compare" else []
+    if claims := [claim for claim in claims if claim.differences.against.arm == data.compared.settings.against]:
+        console.print(Padding(_differences(data, claims), (1, 0, 0, 0), expand=False))
+        console.print(Text(_note(claims), style="dim"))
     question = None
     for answer in answers_of(data):
         if answer.question != question:
@@ -57,24 +57,30 @@ def answers_dict(data: ArmsData) -> dict[str, Any]:
     return {"answers": answers, "claims": [claim_dict(claim) for claim in claims]}
 
 
-def _differences(data: ArmsData) -> Table:
+def _differences(data: ArmsData, claims: Sequence[ArmClaim]) -> Table:
     several = len(data.points) > 1
-    headers = ("cell",) * several + ("arm", "less", "points", "95 % interval", "seeds", "do they differ?")
+    headers = ("cell",) * several + ("arm", "points", "95 % interval", "seeds", "verdict")
     first = int(several)
-    made = table(*headers, left=(first, first + 1, first + 5), title="Differences in test error")
+    title = f"Test error less that of {claims[0].differences.against.name}"
+    made = table(*headers, left=(first, first + 4), title=title)
     before = None
-    for claim in data.compared.claims[ERROR]:
-        each, found = claim.differences, claim.comparison.difference
-        told = claim.measure
+    for claim in claims:
+        each, found, told = claim.differences, claim.comparison.difference, claim.measure
         ends = "" if found.low is None or found.high is None else f"{told.text(found.low)} to {told.text(found.high)}"
         made.add_row(
             *([str(each.cell) if each.cell != before else ""] if several else []),
             Text(each.arm.name),
-            Text(each.against.name),
             told.text(found.mean),
             ends,
             f"{found.n}{f' ({each.left_out} out)' if each.left_out else ''}",
-            Text(claim.told),
+            claim.verdict,
         )
         before = each.cell
     return made
+
+
+def _note(claims: Sequence[ArmClaim]) -> str:
+    """What the table's columns mean."""
+    told, margin = claims[0].measure, claims[0].comparison.margin
+    within = f"; equivalent: within {told.amount(margin)}" if margin is not None else ""
+    return f"on the same seeds; below zero is better; shown or not: Holm over {claims[0].comparison.family}{within}"
