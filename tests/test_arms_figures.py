@@ -46,8 +46,15 @@ def rows(figure: Figure) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(figure.table.to_csv())))
 
 
-def test_every_figure_is_drawn_of_one_run_and_of_two(figures: dict[str, Figure], of_two: dict[str, Figure]) -> None:
-    assert list(figures) == list(of_two) == list(COMPARE_FIGURES)
+@pytest.fixture(params=["figures", pytest.param("of_two", marks=pytest.mark.slow)])
+def drawn(request: pytest.FixtureRequest) -> dict[str, Figure]:
+    """Figures of one run, and, slow to draw, of two."""
+    found: dict[str, Figure] = request.getfixturevalue(request.param)
+    return found
+
+
+def test_every_figure_is_drawn(drawn: dict[str, Figure]) -> None:
+    assert list(drawn) == list(COMPARE_FIGURES)
 
 
 def test_figures_of_one_section_follow_each_other(figures: dict[str, Figure]) -> None:
@@ -57,40 +64,40 @@ def test_figures_of_one_section_follow_each_other(figures: dict[str, Figure]) ->
 
 
 @pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_captions_and_tables_say_what_there_is(
-    name: str, run: ArmsData, figures: dict[str, Figure], of_two: dict[str, Figure]
-) -> None:
-    for figure in (figures[name], of_two[name]):
-        assert figure.caption.endswith(".")
-        assert not re.search(r"\b(nan|None|inf)\b|  ", figure.caption)
-        assert figure.table.rows
-        assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
-        assert len(set(figure.table.columns)) == len(figure.table.columns)
-        loaded = json.loads(figure.table.to_json())
-        assert [tuple(row.values()) for row in loaded] == list(figure.table.rows)
-    assert {row["run"] for row in rows(of_two[name])} == {run.label, HOSTILE}
+def test_captions_and_tables_say_what_there_is(name: str, drawn: dict[str, Figure]) -> None:
+    figure = drawn[name]
+    assert figure.caption.endswith(".")
+    assert not re.search(r"\b(nan|None|inf)\b|  ", figure.caption)
+    assert figure.table.rows
+    assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
+    assert len(set(figure.table.columns)) == len(figure.table.columns)
+    loaded = json.loads(figure.table.to_json())
+    assert [tuple(row.values()) for row in loaded] == list(figure.table.rows)
+
+
+@pytest.mark.slow
+def test_two_runs_are_told_apart(of_two: dict[str, Figure]) -> None:
+    assert [{row["run"] for row in rows(figure)} for figure in of_two.values()] == [{"made", HOSTILE}] * len(of_two)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_texts_lie_on_the_sheet_and_not_on_each_other(
-    name: str, figures: dict[str, Figure], of_two: dict[str, Figure]
-) -> None:
-    for figure in (figures[name], of_two[name]):
-        height = float(ElementTree.fromstring(figure.svg).attrib["height"])
-        found = list(texts(figure))
-        assert found
-        for text in found:
-            assert -1 <= text.left <= text.right <= WIDTH + 1, text
-            assert -1 <= text.top <= text.bottom <= height + 1, text
-        for one, two in combinations(found, 2):
-            apart = one.right <= two.left or two.right <= one.left or one.bottom <= two.top or two.bottom <= one.top
-            assert apart, (one, two)
+def test_texts_lie_on_the_sheet_and_not_on_each_other(name: str, drawn: dict[str, Figure]) -> None:
+    figure = drawn[name]
+    height = float(ElementTree.fromstring(figure.svg).attrib["height"])
+    found = list(texts(figure))
+    assert found
+    for text in found:
+        assert -1 <= text.left <= text.right <= WIDTH + 1, text
+        assert -1 <= text.top <= text.bottom <= height + 1, text
+    for one, two in combinations(found, 2):
+        apart = one.right <= two.left or two.right <= one.left or one.bottom <= two.top or two.bottom <= one.top
+        assert apart, (one, two)
 
 
 @pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_colours_are_variables_and_text_is_readable_on_a_phone(name: str, of_two: dict[str, Figure]) -> None:
-    root = ElementTree.fromstring(of_two[name].svg)
+def test_colours_are_variables_and_text_is_readable_on_a_phone(name: str, drawn: dict[str, Figure]) -> None:
+    root = ElementTree.fromstring(drawn[name].svg)
     light = {values[0] for values in COLORS.values()}
     used = {element.attrib[paint] for element in root.iter() for paint in ("fill", "stroke") if paint in element.attrib}
     assert used - {"none"} <= light
