@@ -11,10 +11,14 @@ from precsearch.analysis.arm_bits import UniformityRow
 from precsearch.analysis.arm_claims import ArmClaim
 from precsearch.analysis.arms import CONTROLS, DRAWN, EQUAL_COST, ERROR, GAP, LEARNED, NLL, STOCHASTIC
 from precsearch.analysis.intervals import Interval
+from precsearch.analysis.measures import Measure
 
 REGULARIZES: Final = "Does stochastic precision regularize? (train-test gap, NLL, test error)"
 MORE: Final = "Does it regularize more than noise does? (dropout, weight noise of the power of the draws)"
 UNIFORM: Final = "Are learned allocations near-uniform?"
+WITHSTANDS: Final = (
+    "At equal cost, is accuracy under attack, noise, corruption and flipped bits higher than with uniform bits?"
+)
 BEATS: Final = "Does learning the allocation beat uniform or random bits at equal cost?"
 NEAR: Final = 0.5  # bits a layer: nearer to one bit-width for all than to the next
 _ASKED: Final = (GAP, NLL, ERROR)
@@ -71,7 +75,7 @@ def near_uniform(rows: Sequence[UniformityRow], kinds: Mapping[str, str], places
         at = places.get(cell, "")
         sentence = (
             f"{_at(at)}{arm}: {said} bits a layer from uniform; near is at most {NEAR:g}."
-            + (f" Random allocations of equal cost: {random}." if random else "")
+            + (f" Random allocations of equal cost: {random}{_room(beside)}." if random else "")
         )  # fmt: skip
         found.append(Answer(UNIFORM, at, told, sentence))
     return found
@@ -97,6 +101,39 @@ def beats(claims: Iterable[ArmClaim], spent: Mapping[tuple[int, str], str]) -> l
     return found
 
 
+def withstands(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
+    """For each cell and arm that learns its bits: against uniform ones, under every overall condition.
+
+    Yes where one is shown better and none worse; no where one is shown worse and none better, or all are equivalent;
+    mixed where one is better and one worse. Attacks do not count where masking checks make them doubtful.
+
+    Args:
+        claims: from `disturbed_claims`.
+        reference: arm of the run that stands in where no arm is uniform.
+    """
+    own = [each for each in claims if each.differences.arm.kind in {LEARNED, STOCHASTIC, DRAWN}]
+    others = dict.fromkeys(each.differences.against for each in own)
+    bases = [arm for arm in others if arm.kind == "uniform"] or [arm for arm in others if arm.arm == reference]
+    found = []
+    for cell in sorted({each.differences.cell for each in own}):
+        for arm, base in dict.fromkeys((each.differences.arm, each.differences.against) for each in own):
+            mine = [each for each in own if each.differences.pair == (cell, arm, base)]
+            if mine and base in bases:
+                counted = [each for each in mine if not each.doubtful]
+                told = _together([_BY_VERDICT.get(each.verdict, "not shown") for each in counted], _shown(counted))
+                caveat = next((each.caveat for each in mine if each.caveat), "")
+                void = ", so the attacks do not count" if len(counted) < len(mine) else ""
+                doubt = f" Masking checks: {caveat}{void}." if caveat else ""
+                found.append(Answer(WITHSTANDS, mine[0].at, told, f"{_at(mine[0].at)}{_listed(mine)}{doubt}"))
+    return found
+
+
+def _room(random: Sequence[UniformityRow]) -> str:
+    """What must be said where even random allocations lie near uniform."""
+    near = all(_near(row.distance) == "yes" for row in random)
+    return ", as near: the budget leaves little room to be anything else" if near else ""
+
+
 def _listed(claims: Sequence[ArmClaim]) -> str:
     """`stochastic, drawn less uniform (30 seeds): train-test gap -0.42 points (yes, better), ...`."""
     first = claims[0].differences
@@ -104,12 +141,17 @@ def _listed(claims: Sequence[ArmClaim]) -> str:
     counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
     gone = max(each.differences.left_out for each in claims)
     left = f", {gone} more left out for a failed training" if gone else ""
-    ordered = sorted(claims, key=lambda each: _ASKED.index(each.measure.metric))
+    order = {metric: place for place, metric in enumerate(_ASKED)}
+    ordered = sorted(claims, key=lambda each: order.get(each.measure.metric, 0))
     parts = ", ".join(
-        f"{each.measure.words} {each.measure.signed(each.comparison.difference.mean)} ({each.told}{_could(each)})"
+        f"{_short(each.measure)} {each.measure.signed(each.comparison.difference.mean)} ({each.told}{_could(each)})"
         for each in ordered
     )
     return f"{first.arm.name} less {first.against.name} ({counted} seeds{left}): {parts}."
+
+
+def _short(told: Measure) -> str:
+    return told.words.removeprefix("accuracy under ").removeprefix("accuracy with ")
 
 
 def _could(claim: ArmClaim) -> str:

@@ -40,6 +40,11 @@ class Differences:
     by_seed: Mapping[int, float]
     left_out: int
 
+    @property
+    def pair(self) -> tuple[int, Arm, Arm]:
+        """The cell, the first arm and the second."""
+        return self.cell, self.arm, self.against
+
 
 @dataclass(frozen=True)
 class ArmClaim:
@@ -52,7 +57,8 @@ class ArmClaim:
         verdict: by the rule.
         comparison: the figures.
         sentence: the claim, to be read as it is.
-        doubts: what else speaks against it; empty where nothing does.
+        caveat: masking checks that failed, of either arm; empty where none did, and where nothing was attacked.
+        doubtful: whether they failed in so many seeds that the claim is not to be built on.
     """
 
     differences: Differences
@@ -61,7 +67,8 @@ class ArmClaim:
     verdict: Verdict
     comparison: Comparison
     sentence: str
-    doubts: str = ""
+    caveat: str = ""
+    doubtful: bool = False
 
     @property
     def told(self) -> str:

@@ -29,6 +29,7 @@ PERTURBATION: Final = "perturbation"
 MEAN: Final = "mean"
 NOISE: Final = "noise"
 _MARGIN: Final = 0.002
+_BY_CHANCE: Final = 0.1
 _NORMS: Final = {"linf": "L∞", "l2": "L2"}
 
 # training, what was measured of it frozen, and as the mean over draws
@@ -92,7 +93,7 @@ class DisturbedRow:
         arm: likewise.
         condition: what was done.
         interval: accuracy, a fraction of 1 (of a perturbation its size), the mean over seeds.
-        checks: masking check -> seeds in which it failed; of attacks.
+        checks: masking check -> seeds in which it failed; of attacks and perturbations, which attacks find.
         checked: seeds in which masking was checked.
     """
 
@@ -107,6 +108,11 @@ class DisturbedRow:
     def caveat(self) -> str:
         """``transfer failed in 3 of 30``; empty where no check failed, or this is no attack."""
         return ", ".join(f"{check} failed in {seeds} of {self.checked}" for check, seeds in self.checks.items())
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a check failed in more than one seed of ten: by chance one does now and then."""
+        return any(seeds > _BY_CHANCE * self.checked for seeds in self.checks.values())
 
 
 def disturbances(found: Evaluation) -> dict[Condition, float]:
@@ -155,7 +161,9 @@ def disturbed_rows(networks: Sequence[Network], conditions: Sequence[Condition])
             for arm in dict.fromkeys(network.arm for network in own):
                 mine = [each for each in own if each.arm == arm and condition.metric in each.values]
                 if mine:
-                    checked = [each for each in mine if each.checked] if condition.group == ATTACK else []
+                    checked = (
+                        [each for each in mine if each.checked] if condition.group in {ATTACK, PERTURBATION} else []
+                    )
                     failed = Counter(check for each in checked for check in sorted(each.suspect))
                     interval = mean_interval([each.values[condition.metric] for each in mine])
                     yield DisturbedRow(cell, arm, condition, interval, dict(failed), len(checked))
@@ -183,10 +191,11 @@ def disturbed_claims(
         if condition.overall:
             for claim in arm_claims(networks, wanted, condition.measure(margin), places):
                 each = claim.differences
-                said = {arm.name: rows[each.cell, arm, condition].caveat for arm in (each.arm, each.against)}
-                doubts = "; ".join(f"{name}: {caveat}" for name, caveat in said.items() if caveat)
-                doubt = f" Masking checks speak against it ({doubts}): attacks that fail look the same."
-                found.append(replace(claim, sentence=claim.sentence + doubt, doubts=doubts) if doubts else claim)
+                own = [rows[each.cell, arm, condition] for arm in (each.arm, each.against)]
+                caveat = "; ".join(f"{row.arm.name}: {row.caveat}" for row in own if row.caveat)
+                said = f" Masking checks: {caveat}; attacks that fail look the same." if caveat else ""
+                doubtful = any(row.doubtful for row in own)
+                found.append(replace(claim, sentence=claim.sentence + said, caveat=caveat, doubtful=doubtful))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from precsearch.analysis.arm_answers import beats, near_uniform, regularizes
+from precsearch.analysis.arm_answers import beats, near_uniform, regularizes, withstands
 from precsearch.analysis.arm_bits import LayerRow, UniformityRow, layer_rows, spent_rows, uniformity_rows
 from precsearch.analysis.arm_claims import ArmClaim, Pair, arm_claims, pairings
 from precsearch.analysis.arm_robustness import (
@@ -126,6 +126,7 @@ class Compared:
             *regularizes(claims, self.settings.against),
             *near_uniform(self.uniformity, self.kinds, self._data.places),
             *beats(claims, self.spent),
+            *withstands(self.disturbed_claims, self.settings.against),
         ]
 
     @property

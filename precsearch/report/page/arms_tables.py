@@ -72,7 +72,7 @@ def _disturbed(runs: Sequence[ArmsData]) -> Iterator[TablePart]:
     for told in dict.fromkeys(claim.measure for _, claim in every):
         own = [(data, claim) for data, claim in every if claim.measure == told]
         table = _claims_table(f"Differences in {told.words}", own, len(runs) > 1, folded=True)
-        yield replace(table, sentences=tuple(claim.sentence for _, claim in own if claim.doubts))
+        yield replace(table, sentences=tuple(claim.sentence for _, claim in own if claim.caveat))
 
 
 def _claims_table(title: str, claims: Sequence[tuple[ArmsData, ArmClaim]], several: bool, folded: bool) -> TablePart:

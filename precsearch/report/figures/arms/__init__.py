@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report.figures.arms.bits import bits_over_seeds
 from precsearch.report.figures.arms.differences import error_differences, gap_differences, nll_differences
 from precsearch.report.figures.arms.disturbed import bit_flips, corruptions, over_epsilon
-from precsearch.report.figures.arms.metrics import brier, calibration, gap, loss_gap, nll, test_error
+from precsearch.report.figures.arms.metrics import brier, calibration, error, gap, loss_gap, nll
 from precsearch.report.figures.arms.reliability import reliability
 from precsearch.report.figures.arms.scatter import gap_against_nll
 from precsearch.report.figures.arms.tuning import tuned_settings
@@ -21,7 +21,7 @@ ArmsFigure = Callable[[Sequence["ArmsData"]], "Figure | None"]
 
 # name -> what draws it from the runs of a report, all of one kind; None where they have no data for it
 COMPARE_FIGURES: dict[str, ArmsFigure] = {
-    "arms-error": test_error,
+    "arms-error": error,
     "arms-gap": gap,
     "arms-nll": nll,
     "arms-loss-gap": loss_gap,

@@ -13,7 +13,7 @@ from precsearch.report.figures.base import Cell, Figure, Table
 from precsearch.report.figures.bits import NAMES, SECTION
 from precsearch.report.figures.marks import name_rows, row_height
 from precsearch.report.figures.palette import arm_style, hex_of
-from precsearch.report.figures.sheet import key, sheet
+from precsearch.report.figures.sheet import sheet
 from precsearch.report.figures.svg import printable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def bits_over_seeds(runs: Sequence[ArmsData]) -> Figure | None:
             _draw(page, axes, each, target)
         kinds = dict.fromkeys(_kind(each, row) for each, _ in found for row in _learned(each.data, each.cell))
         named = {_kind(each, row): row.arm for each, _ in found for row in _learned(each.data, each.cell)}
-        keys = [(key(kind, line=False), named[kind]) for kind in kinds]
+        keys = [(_dot(kind), named[kind]) for kind in kinds]
         page.legend([*keys, *_uniform_key([each for each, _ in found])])
         name, title = "bits-over-seeds", "Bits of each layer over seeds"
         caption = _caption(found)
@@ -104,6 +104,12 @@ def _uniform(each: Panel, target: Target) -> float | None:
     rows = [row for row in each.data.compared.uniformity if (row.cell, row.target) == (each.cell, target)]
     found = [row.bits.mean for row in rows if each.data.compared.kinds.get(row.arm) == EQUAL_COST[0]]
     return found[0] if found else None
+
+
+def _dot(kind: str) -> object:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=hex_of(arm_style(kind).color), marker="o", markersize=7, linestyle="none")
 
 
 def _uniform_key(found: Sequence[Panel]) -> list[tuple[object, str]]:

@@ -23,7 +23,7 @@ PITCH: Final = 20.0  # height of a row of dots
 TALL: Final = 27.0  # the same with a name in two lines
 AROUND: Final = 46.0  # height of a panel's title and axis
 MINUS: Final = "−"  # noqa: RUF001 -- the sign of a difference
-_JITTER: Final = 0.16
+_JITTER: Final = 0.26
 _NAME: Final = 24  # letters of a row's name
 _SAME: Final = 1e-6  # values that differ by so little of their size need an axis that is wider
 

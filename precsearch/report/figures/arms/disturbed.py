@@ -90,7 +90,8 @@ def _curves(page: Sheet, axes: Axes, rows: Sequence[DisturbedRow], look: dict[st
         strands(axes, bars, how.color, width=3.0, alpha=0.3)
     axes.set_ylim(0, 100)
     axes.set_xlim(left=0)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
 
 
 def _tip(rows: Sequence[DisturbedRow]) -> str:

@@ -25,7 +25,7 @@ _PERCENT: Final = {"points": "%"}  # the unit of a level where that of a differe
 _DIGITS: Final = {"%": 2, "points": 2, "nats": 4}
 
 
-def test_error(runs: Sequence[ArmsData]) -> Figure | None:
+def error(runs: Sequence[ArmsData]) -> Figure | None:
     """Test error of every arm."""
     return _by_arm(runs, "arms-error", "Test error of every arm", ERROR)
 
