@@ -43,11 +43,17 @@ def terminal(run: RunDirectory, width: int = 80) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return make_comparison(tmp_path_factory.mktemp("made") / "run", seeds=5, failed=((0, "learned", 1),))
+    return make_comparison(tmp_path_factory.mktemp("made") / "run", seeds=5, failed=((0, "learned", 1),), steps=False)
 
 
-def test_questions_are_answered_at_the_top(made: RunDirectory, tmp_path: Path) -> None:
-    written = write_report([made], tmp_path / "page.html")
+@pytest.fixture(scope="module")
+def written(made: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("precsearch.report.figures.arms.draw_arms", lambda runs: [FIGURE])
+        return write_report([made], tmp_path_factory.mktemp("page") / "page.html")
+
+
+def test_questions_are_answered_at_the_top(made: RunDirectory, written: Written) -> None:
     html = html_of(written)
     text = "".join(Words(html).text)
     data = read_arms_data(made, "run")
@@ -62,8 +68,7 @@ def test_questions_are_answered_at_the_top(made: RunDirectory, tmp_path: Path) -
     assert "70 of 84 trainings have ended" in text and 'content="30"' in html and "precsearch resume" in html
 
 
-def test_every_claim_stands_in_a_table_and_in_a_sentence(made: RunDirectory, tmp_path: Path) -> None:
-    written = write_report([made], tmp_path / "page.html")
+def test_every_claim_stands_in_a_table_and_in_a_sentence(made: RunDirectory, written: Written) -> None:
     html, told = html_of(written), written.to_dict()
     text = "".join(Words(html).text)
     claims = [claim for found in read_arms_data(made, "run").compared.claims.values() for claim in found]
@@ -88,17 +93,17 @@ def test_every_claim_stands_in_a_table_and_in_a_sentence(made: RunDirectory, tmp
     assert "robust" not in html.lower()
 
 
-def test_failed_trainings_are_counted_and_said(made: RunDirectory, tmp_path: Path) -> None:
-    text = "".join(Words(html_of(write_report([made], tmp_path / "page.html"))).text)
+def test_failed_trainings_are_counted_and_said(written: Written) -> None:
+    text = "".join(Words(html_of(written)).text)
     assert "1 training failed (1 training: DivergedError: the loss is nan)" in text
     assert "1 more left out for a failed training" in text
-    rows = training_rows(html_of(write_report([made], tmp_path / "page.html")))
+    rows = training_rows(html_of(written))
     [failed] = [row for row in rows if row["state"] == "failed"]
     assert (failed["arm"], failed["seed"], failed["reason"]) == ("learned", "1", "DivergedError: the loss is nan")
 
 
-def test_every_training_is_in_the_table(made: RunDirectory, tmp_path: Path) -> None:
-    rows = training_rows(html_of(write_report([made], tmp_path / "page.html")))
+def test_every_training_is_in_the_table(made: RunDirectory, written: Written) -> None:
+    rows = training_rows(html_of(written))
     found = {(row["limit"], row["arm"], row["seed"]): row for row in rows}
     assert len(rows) == len(found) == len(made.trainings()) == 70
     for _, record in made.trainings():
