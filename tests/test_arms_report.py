@@ -115,6 +115,18 @@ def test_every_training_is_in_the_table(made: RunDirectory, written: Written) ->
             assert bool(drawn) == (record.arm == "stochastic")
 
 
+def test_arms_stand_in_the_order_of_the_experiment(made: RunDirectory, written: Written) -> None:
+    data = read_arms_data(made, "")
+    wanted = list(data.compared.kinds)
+    for cell in data.points:
+        own = [training for training in data.trainings if training.cell == cell]
+        assert list(dict.fromkeys(training.arm for training in own)) == wanted
+        for arm in wanted:
+            indices = [training.record.index for training in own if training.arm == arm]
+            assert indices == sorted(indices)
+    assert list(dict.fromkeys(row["arm"] for row in training_rows(html_of(written)))) == wanted
+
+
 def test_a_finished_run_without_failures(tmp_path: Path) -> None:
     run = make_comparison(tmp_path / "run", text=COMPARE, measured=False)
     html = html_of(write_report([run]))

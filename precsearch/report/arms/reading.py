@@ -114,7 +114,7 @@ class ArmsData:
         label: what tells it from other runs of the same report.
         run: its directory.
         experiment: the resolved experiment.
-        trainings: every one that has ended, failed ones too, by cell, label and seed.
+        trainings: every one that has ended, failed ones too, by cell, arm in the experiment's order, and seed.
         tuning: those that only tuned an arm, likewise.
         tuned: what the tuning chose; None where nothing is tuned yet.
     """
@@ -206,12 +206,14 @@ def read_arms_data(run: RunDirectory, label: str) -> ArmsData:
         RunDirectoryError: when it is none, or one of its files cannot be read.
     """
     run.require()
+    experiment = load_experiment(run.experiment)
+    order = [arm.label for arm in arms_of(experiment)]
     return ArmsData(
         label=label,
         run=run,
-        experiment=load_experiment(run.experiment),
-        trainings=_trainings(run.trainings()),
-        tuning=_trainings(run.tunings()),
+        experiment=experiment,
+        trainings=_trainings(run.trainings(), order),
+        tuning=_trainings(run.tunings(), order),
         tuned=_tuned(run.tuned),
     )
 
@@ -226,5 +228,9 @@ def _tuned(path: Path) -> Tuned | None:
         raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to report without it") from None
 
 
-def _trainings(found: Sequence[tuple[Path, TrainingRecord]]) -> tuple[ArmTraining, ...]:
-    return tuple(ArmTraining(record, folder) for folder, record in found)
+def _trainings(found: Sequence[tuple[Path, TrainingRecord]], order: Sequence[str]) -> tuple[ArmTraining, ...]:
+    """By cell, arm in the experiment's order, and seed; arms that it does not name (single layers) come last."""
+    places = {label: place for place, label in enumerate(order)}
+    trainings = (ArmTraining(record, folder) for folder, record in found)
+    # sorted() keeps seeds of one arm as they come: by index
+    return tuple(sorted(trainings, key=lambda each: (each.cell, places.get(each.label, len(places)))))
