@@ -236,3 +236,12 @@ def test_one_training_is_drawn(run: ArmsData) -> None:
     assert not any(figure.name.startswith("differences") for figure in drawn)
     for figure in drawn:
         assert "nan" not in figure.svg and not re.search(r"\b(nan|None|inf)\b", figure.caption)
+
+
+def test_two_arms_that_learn_look_different(tmp_path: Path) -> None:
+    text = ONE_CELL.replace("learned: {kind: learned}", "learned: {kind: learned}\n    other: {kind: learned}")
+    data = comparison_data(tmp_path / "run", text=text, seeds=1, measured=False)
+    look, figure = looks([data]), COMPARE_FIGURES["tuning"]([data])
+    assert figure is not None and look["learned"] == "learned" != look["other"]
+    for arm in ("learned", "other"):
+        assert f'"{COLORS[arm_style(look[arm]).color][0]}"' in figure.svg and f">{arm}<" in figure.svg

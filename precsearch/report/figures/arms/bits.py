@@ -39,15 +39,19 @@ def bits_over_seeds(runs: Sequence[ArmsData]) -> Figure | None:
     ]
     if not found:
         return None
+    look = common.looks(runs)
     heights = [_height(each, target) + common.AROUND for each, target in found]
     with sheet(sum(heights) + 26, len(found), ratios=heights) as page:
         for axes, (each, target) in zip(page.panels, found, strict=True):
             title = f"{NAMES[target]}, bits"
             axes.set_title(printable(f"{each.title}: {title}" if each.title else title))
-            _draw(page, axes, each, target)
-        kinds = dict.fromkeys(_kind(each, row) for each, _ in found for row in _learned(each.data, each.cell))
-        named = {_kind(each, row): row.arm for each, _ in found for row in _learned(each.data, each.cell)}
-        keys = [(_dot(kind), named[kind]) for kind in kinds]
+            _draw(page, axes, each, target, look)
+        arms = {
+            row.arm: common.look_of(each.data, look, row.arm)
+            for each, _ in found
+            for row in _learned(each.data, each.cell)
+        }
+        keys = [(_dot(style), arm) for arm, style in arms.items()]
         page.legend([*keys, *_uniform_key([each for each, _ in found])])
         name, title = "bits-over-seeds", "Bits of each layer over seeds"
         caption = _caption(found)
@@ -63,21 +67,17 @@ def _of(each: Panel, target: Target) -> list[LayerRow]:
     return [row for row in _learned(each.data, each.cell) if row.target == target]
 
 
-def _kind(each: Panel, row: LayerRow) -> str:
-    return each.data.compared.kinds[row.arm]
-
-
 def _height(each: Panel, target: Target) -> float:
     layers = len({row.layer for row in _of(each, target)})
     return layers * row_height(layers, _ROW)
 
 
-def _draw(page: Sheet, axes: Axes, each: Panel, target: Target) -> None:
+def _draw(page: Sheet, axes: Axes, each: Panel, target: Target, look: dict[str, str]) -> None:
     rows = _of(each, target)
     layers, arms = list(dict.fromkeys(row.layer for row in rows)), list(dict.fromkeys(row.arm for row in rows))
     room = row_height(len(layers), _ROW) / _ROW
     for row in rows:
-        style = arm_style(_kind(each, row))
+        style = arm_style(common.look_of(each.data, look, row.arm))
         place = layers.index(row.layer) + 0.5 * ((arms.index(row.arm) + 0.5) / len(arms) - 0.5)
         for bits, count in Counter(row.bits).items():
             share = count / len(row.bits)
@@ -106,10 +106,10 @@ def _uniform(each: Panel, target: Target) -> float | None:
     return found[0] if found else None
 
 
-def _dot(kind: str) -> object:
+def _dot(style: str) -> object:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=hex_of(arm_style(kind).color), marker="o", markersize=7, linestyle="none")
+    return Line2D([], [], color=hex_of(arm_style(style).color), marker="o", markersize=7, linestyle="none")
 
 
 def _uniform_key(found: Sequence[Panel]) -> list[tuple[object, str]]:

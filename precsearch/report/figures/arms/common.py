@@ -71,6 +71,11 @@ def style(look: Mapping[str, str], arm: Arm) -> Style:
     return arm_style(look[arm.name])
 
 
+def look_of(data: ArmsData, look: Mapping[str, str], name: str) -> str:
+    """The style of an arm of the run, a stochastic one as it is when frozen."""
+    return next((look[arm.name] for arm in data.compared.arms if arm.arm == name), name)
+
+
 def legend(
     page: Sheet, look: Mapping[str, str], arms: Sequence[Arm], line: bool = True, more: Sequence[Any] = ()
 ) -> None:

@@ -30,15 +30,17 @@ def tuned_settings(runs: Sequence[ArmsData]) -> Figure | None:
     found = common.panels(runs, _tuned)
     if not found:
         return None
+    look = common.looks(runs)
     with sheet(_PANEL * len(found) + 60, len(found)) as page:
         for axes, each in zip(page.panels, found, strict=True):
             told = measure(each.data.tuned.metric if each.data.tuned is not None else "")
             unit = "%" if told.unit == "points" else told.unit
             axes.set_title(printable(f"{each.title}: {told.words}, {unit}" if each.title else f"{told.words}, {unit}"))
-            _draw(page, axes, each, told.scale)
-        arms = dict.fromkeys((each.data.compared.kinds.get(row.arm, row.arm), row.arm)
-                             for each in found for row in _tuned(each.data, each.cell))  # fmt: skip
-        page.legend([(key(kind), arm) for kind, arm in arms])
+            _draw(page, axes, each, told.scale, look)
+        arms = {
+            row.arm: common.look_of(each.data, look, row.arm) for each in found for row in _tuned(each.data, each.cell)
+        }
+        page.legend([(key(style), arm) for arm, style in arms.items()])
         seeds = " or ".join(dict.fromkeys(words.count(data.tuned.seeds, "seed") for data in runs if data.tuned))
         caption = (
             f"The mean over {seeds} of their own for every arm and combination, on validation images; ringed: chosen,"
@@ -53,11 +55,11 @@ def _tuned(data: ArmsData, cell: int) -> list[TunedArm]:
     return [row for row in rows if row.cell == cell and any(each.mean is not None for each in row.tried)]
 
 
-def _draw(page: Sheet, axes: Axes, each: Panel, scale: float) -> None:
+def _draw(page: Sheet, axes: Axes, each: Panel, scale: float, look: dict[str, str]) -> None:
     rows = _tuned(each.data, each.cell)
     combinations = _combinations(rows)
     for row in rows:
-        how = arm_style(each.data.compared.kinds.get(row.arm, row.arm))
+        how = arm_style(common.look_of(each.data, look, row.arm))
         color = hex_of(how.color)
         at = [(combinations.index(tried.params), tried) for tried in row.tried if tried.mean is not None]
         heights = [scale * (tried.mean or 0.0) for _, tried in at]
