@@ -11,7 +11,7 @@ from precsearch.experiment.base import Settings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import unmeasured
 from precsearch.experiment.images import DATA_KEYS, NoKeys
-from precsearch.experiment.places import Finding
+from precsearch.experiment.places import Finding, Trail
 from precsearch.experiment.schema import locate, nearest, set_at
 from precsearch.experiment.task import DataSettings
 from precsearch.experiment.wording import block_findings, show, validate
@@ -19,7 +19,7 @@ from precsearch.experiment.yaml12 import scalar
 from precsearch.space import FloatDimension
 
 _SEARCHABLE: Final = ("data", "model", "inner")  # what a trial may differ in from another of its study
-_LISTS: Final = {("inner", "bits"): int, ("inner", "targets"): str}
+_LISTS: Final[dict[Trail, type]] = {("inner", "bits"): int, ("inner", "targets"): str}
 
 
 def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Experiment | None, list[Finding]]:
@@ -31,7 +31,8 @@ def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Expe
     raw = experiment.model_dump()
     for path, value in params.items():
         trail = locate(path)
-        set_at(raw, trail, _listed(value, _LISTS[trail]) if trail in _LISTS else value)
+        kind = int if trail[:2] == ("inner", "candidates") else _LISTS.get(trail)
+        set_at(raw, trail, value if kind is None else _listed(value, kind))
     changed, findings = validate(raw)
     if changed is not None:
         known = data_findings(experiment.data)  # told already, and not by this point
