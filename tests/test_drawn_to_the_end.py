@@ -107,9 +107,11 @@ class TestTrial:
         lines = [(tmp_path / arm / "steps.jsonl").read_text().splitlines() for arm in ("frozen", "drawn")]
         assert lines[0][:3] == lines[1][:3] and lines[0][3:] != lines[1][3:] and len(lines[0]) == len(lines[1])
 
-    @pytest.mark.parametrize("epoch", [2, 3, 4, 5])
-    @pytest.mark.parametrize("sampler", ["perturb-and-map", "multinomial"])
-    def test_interrupted_and_resumed_it_is_the_same(self, tmp_path: Path, epoch: int, sampler: str) -> None:
+    @pytest.mark.parametrize(
+        ("sampler", "epoch"),
+        [("perturb-and-map", 3), ("perturb-and-map", 4), ("perturb-and-map", 5), ("multinomial", 4)],
+    )
+    def test_interrupted_and_resumed_it_is_the_same(self, tmp_path: Path, sampler: str, epoch: int) -> None:
         given = (NOISY, f"inner.sampler={sampler}")
         _, whole = through(tmp_path / "through", *given)
         folder = tmp_path / "again"
