@@ -136,7 +136,7 @@ class TestConvnet:
 
     @pytest.mark.parametrize("maps", [[], 16, [0], [True], [2.0], "16"])
     def test_bad_maps(self, maps):
-        with pytest.raises(ModelError, match="`model.maps`: a list of whole numbers >= 1"):
+        with pytest.raises(ModelError, match=r"`model\.maps`: a list of whole numbers >= 1"):
             build("convnet", maps=maps)
 
     def test_too_small(self):
