@@ -5,8 +5,9 @@ One thread for every test: their operations are small, and threads that share th
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in _STARTS_RAY:
             item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+@pytest.fixture(autouse=True)
+def large_networks_leave(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Networks are in reference cycles of few, large objects: the collector alone lets gigabytes of them pile up."""
+    yield
+    if request.node.get_closest_marker("slow") is not None:
+        gc.collect()
 
 
 @pytest.fixture
