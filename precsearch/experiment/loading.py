@@ -27,6 +27,7 @@ from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _LATER = ("budgets", "candidates", "groups", "share")
+_OF_KINDS = (("kind",), ("compare",), ("grid",))
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -203,8 +204,8 @@ def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
             kept[top].pop(inside[0], None)
         elif isinstance(kept, dict):
             kept.pop(top, None)
-    if isinstance(kept, dict) and {finding.trail[:1] for finding in findings} & {("compare",), ("grid",)}:
-        kept = {key: value for key, value in kept.items() if key not in ("kind", "compare", "grid")}
+    if isinstance(kept, dict) and any(finding.trail[:1] in _OF_KINDS for finding in findings):
+        kept = {key: value for key, value in kept.items() if (key,) not in _OF_KINDS}  # one needs the other
     return validate(kept)[0] if isinstance(kept, dict) else None
 
 
