@@ -46,7 +46,11 @@ executor: {threads: 1}
 
 def files(run: Path) -> dict[str, Any]:
     """What trainings left, to the byte, without the times they took."""
-    return {name: value for name, value in left(run).items() if not name.startswith(("report", "figures"))}
+    found = {name: value for name, value in left(run).items() if not name.startswith(("report", "figures"))}
+    for name in found:
+        if name.endswith("evaluation.json"):
+            found[name] = json.loads(found[name]) | {"seconds": 0.0}
+    return found
 
 
 def test_killed_for_good_and_run_again(tmp_path: Path) -> None:
