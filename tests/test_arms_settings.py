@@ -200,6 +200,19 @@ def test_seeds_may_grow_and_nothing_else(text: str, kind: str) -> None:
         assert fingerprint(load_experiment_text(text, overrides=[other])) != own
 
 
+def test_outer_searches_of_ones_own_take_searches_only() -> None:
+    from precsearch import OptunaObjective
+    from precsearch.study.tune_space import document_of
+
+    experiment = load_experiment_text(ARMS)
+    with pytest.raises(
+        ConfigurationError, match="OptunaObjective is for searches, but 'experiment' is of kind compare"
+    ):
+        OptunaObjective(experiment)
+    with pytest.raises(ConfigurationError, match="Ray Tune is for searches"):
+        document_of(experiment, ())
+
+
 def test_the_reference_is_the_uniform_arm_unless_named() -> None:
     def against(*sets: str) -> str:
         compare = load_experiment_text(ARMS, overrides=sets).compare

@@ -144,6 +144,21 @@ def for_searches(run: RunDirectory, command: str, instead: str) -> Experiment:
     return experiment
 
 
+def search_given(experiment: Experiment | str | Path, overrides: Sequence[str], who: str) -> Experiment:
+    """The search that a user gave as such or as a file.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or is no search; names `who` asks.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(experiment, overrides)
+    elif overrides:
+        experiment = with_overrides(experiment, overrides)
+    if experiment.kind != "search":
+        raise ConfigurationError(f"{who} is for searches, but {experiment.name!r} is of kind {experiment.kind}")
+    return experiment
+
+
 def bundled(name: str) -> Path:
     """The file of a search space that comes with precsearch, such as ``digits``.
 
