@@ -26,7 +26,7 @@ from precsearch.experiment.yaml12 import dump, parse
 from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_LATER = ("budgets", "candidates", "groups", "share")
+_LATER = ("budgets", "candidates", "groups", "share", "stochastic")
 _OF_KINDS = (("kind",), ("compare",), ("grid",))
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
@@ -117,6 +117,8 @@ def fingerprint(experiment: Experiment) -> str:
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
     raw["inner"] = {key: value for key, value in raw["inner"].items() if value or key not in _LATER}
+    if experiment.inner.noise.kind == "none":
+        del raw["inner"]["noise"]
     if experiment.evaluate == EvaluateSettings():
         del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
