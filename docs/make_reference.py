@@ -128,9 +128,10 @@ def _models_in(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, False
         return
-    for inner in getattr(annotation, "__args__", ()):
+    alternatives = getattr(annotation, "__args__", ())
+    for inner in alternatives:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield inner, True
+            yield inner, type(None) not in alternatives
 
 
 def _intro(model: type[BaseModel]) -> str:

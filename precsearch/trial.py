@@ -24,7 +24,7 @@ from precsearch.plans import TrialPlan
 from precsearch.quantization.whole_model import set_kernels
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.searchable import SearchableModel
-from precsearch.training.building import build_network, make_network
+from precsearch.training.building import FLOAT, build_network, make_network
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from precsearch.training.computing import computing, threads
 from precsearch.training.continuing import check_continues, trained_with, under_limit
@@ -96,14 +96,17 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     check_measurable(experiment.evaluate, data)
     with torch.random.fork_rng(devices=[]):
         network = make_network(experiment, data, 0)
-    return preview(
+    sampler = experiment.inner.sampler
+    known = network.allocation() if sampler in ("fixed", "uniform", FLOAT) else None
+    plan = preview(
         network.conversion,
         network.plan,
-        network.allocation() if experiment.inner.sampler == "fixed" else None,
+        known if sampler == "fixed" else None,
         model=experiment.model.name,
         parameters=sum(p.numel() for p in network.model.parameters()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
+    return plan.model_copy(update={"costs": costs(known) if known is not None else {}})
 
 
 class _Training:

@@ -1,9 +1,10 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
 from precsearch.experiment.arrays import ArraySettings
-from precsearch.experiment.checks import data_keys
+from precsearch.experiment.compare import ARM_KINDS, ArmSettings, CompareSettings, TuneSettings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
+from precsearch.experiment.grid import GridSettings
 from precsearch.experiment.images import (
     DATA_KEYS,
     Cifar10Settings,
@@ -38,12 +39,16 @@ from precsearch.experiment.outer import (
     StudySettings,
 )
 from precsearch.experiment.task import DataSettings, ModelSettings
+from precsearch.experiment.values import data_keys
 
 __all__ = [
+    "ARM_KINDS",
     "DATA_KEYS",
+    "ArmSettings",
     "ArraySettings",
     "BudgetSettings",
     "Cifar10Settings",
+    "CompareSettings",
     "ConstraintSettings",
     "DataSettings",
     "EpochSettings",
@@ -51,6 +56,7 @@ __all__ = [
     "ExecutorSettings",
     "Experiment",
     "FolderSettings",
+    "GridSettings",
     "ImageNetSettings",
     "ImageSettings",
     "InnerSettings",
@@ -63,6 +69,7 @@ __all__ = [
     "SamplerSettings",
     "StudySettings",
     "TemperatureSettings",
+    "TuneSettings",
     "apply_point",
     "bundled",
     "data_keys",

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.errors import ConfigurationError
-from precsearch.experiment.checks import check, with_values
+from precsearch.experiment.checks import check
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.overrides import apply_overrides
 from precsearch.experiment.places import Finding, Place, Places, Problem, raise_all
 from precsearch.experiment.schema import nearest, without_empty_blocks
+from precsearch.experiment.values import with_values
 from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
+from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _LATER = ("budgets", "candidates", "groups", "share", "stochastic")
+_OF_KINDS = (("kind",), ("compare",), ("grid",))
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -92,19 +95,24 @@ def apply_point(experiment: Experiment, params: Mapping[str, Any]) -> Experiment
 
 def dump_experiment(experiment: Experiment) -> str:
     """The whole experiment as YAML, defaults written out; loading it gives an equal experiment."""
-    raw = experiment.model_dump(exclude={"space"})
+    raw = experiment.model_dump(exclude={"space", *_of_other_kinds(experiment)})
     space = {path: dimension.model_dump(exclude_defaults=True) for path, dimension in experiment.space.items()}
     executor = raw.pop("executor")
     return dump({**raw, "space": space, "executor": executor})
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """What must be equal for one run to continue another: all but the number of trials, who runs and who shows them.
+    """What must be equal for one run to continue another: all but how many trials or seeds, who runs and shows them.
 
     Returns:
         16 hexadecimal digits.
     """
-    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage", "viewers"}})
+    more: dict[str, Any] = {"executor": True, "study": {"n_trials", "storage", "viewers"}}
+    raw = experiment.model_dump(exclude={**more, **dict.fromkeys(_of_other_kinds(experiment), True)})
+    if experiment.kind == "search":
+        del raw["kind"]  # this key came later
+    else:
+        del raw[experiment.kind]["seeds"]
     raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
@@ -115,6 +123,42 @@ def fingerprint(experiment: Experiment) -> str:
         del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of_other_kinds(experiment: Experiment) -> set[str]:
+    return {"compare", "grid"} - {experiment.kind}
+
+
+def for_searches(run: RunDirectory, command: str, instead: str) -> Experiment:
+    """The experiment of a run directory, for a command that only searches have.
+
+    Raises:
+        ConfigurationError: when it is of another kind; names `instead`.
+        RunDirectoryError: when it is no run directory.
+    """
+    run.require()
+    experiment = load_experiment(run.experiment)
+    if experiment.kind != "search":
+        raise ConfigurationError(
+            f"`{command}` like this is for searches, but {run.path} is of kind {experiment.kind}: {instead}; "
+            f"`precsearch list {run.path}` shows its arms"
+        )
+    return experiment
+
+
+def search_given(experiment: Experiment | str | Path, overrides: Sequence[str], who: str) -> Experiment:
+    """The search that a user gave as such or as a file.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or is no search; names `who` asks.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(experiment, overrides)
+    elif overrides:
+        experiment = with_overrides(experiment, overrides)
+    if experiment.kind != "search":
+        raise ConfigurationError(f"{who} is for searches, but {experiment.name!r} is of kind {experiment.kind}")
+    return experiment
 
 
 def bundled(name: str) -> Path:
@@ -177,6 +221,8 @@ def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
             kept[top].pop(inside[0], None)
         elif isinstance(kept, dict):
             kept.pop(top, None)
+    if isinstance(kept, dict) and any(finding.trail[:1] in _OF_KINDS for finding in findings):
+        kept = {key: value for key, value in kept.items() if (key,) not in _OF_KINDS}  # one needs the other
     return validate(kept)[0] if isinstance(kept, dict) else None
 
 
