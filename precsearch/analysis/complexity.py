@@ -140,9 +140,7 @@ def vanishings(rows: Sequence[GridGap], margin: float | None = GAP.margin) -> li
             everywhere = all(row.comparison.equivalent for row in own)
             told = _told(slope.get(name), largest[name])
             cell = max(own, key=_order).network.cell
-            found.append(
-                Vanishing(arm, bits, slope.get(name), smallest[name], largest[name], cell, everywhere, told)
-            )
+            found.append(Vanishing(arm, bits, slope.get(name), smallest[name], largest[name], cell, everywhere, told))
     return found
 
 
@@ -176,9 +174,7 @@ def _by_arm_and_bits(rows: Iterable[GridGap]) -> dict[str, dict[int, list[GridGa
     found: dict[str, dict[int, list[GridGap]]] = {}
     for row in sorted(rows, key=lambda row: row.network.bits or 0):
         found.setdefault(row.network.arm, {}).setdefault(row.network.bits or 0, []).append(row)
-    return {
-        arm: {bits: own for bits, own in found[arm].items() if len(own) > 1} for arm in QUANTIZED if arm in found
-    }
+    return {arm: {bits: own for bits, own in found[arm].items() if len(own) > 1} for arm in QUANTIZED if arm in found}
 
 
 def _order(row: GridGap) -> tuple[float, int]:
