@@ -7,66 +7,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from precsearch.allocation import Allocation
 from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
-
-TrialState = Literal["complete", "pruned", "failed"]
-SELECTABLE_METRICS = (
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "generalization_gap",
-    "validation_brier",
-    "validation_ece",
-    "validation_fgsm_accuracy",
-    "validation_fgsm_l2_accuracy",
-    "validation_pgd_accuracy",
-    "validation_pgd_l2_accuracy",
-    "validation_perturbation",
-    "validation_corrupted_accuracy",
-    "validation_bit_flip_accuracy",
-    "average_bits",
-    "average_bits_weight",
-    "average_bits_activation",
-    "model_size",
-    "bitops",
-    "activation_memory",
-    "latency",
-    "energy",
+from precsearch.records import (
+    SELECTABLE_METRICS,
+    Progress,
+    TrainingRecord,
+    TrialRecord,
+    TrialResult,
+    TrialState,
 )
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Progress(_Frozen):
-    """Where a trial stands after one epoch; one line of `steps.jsonl`.
-
-    Attributes:
-        phase: ``warmup``, ``search`` or ``finetune``.
-        epoch: epoch within the phase, from 1.
-        step: epochs done in the whole trial, from 1; the step that pruners compare.
-        steps: epochs the whole trial takes.
-        metrics: ``train_loss``, ``validation_loss``, ``validation_accuracy`` (0 to 1); what the most likely
-            allocation now costs: ``average_bits``, ``average_bits_weight``, ``average_bits_activation``,
-            ``model_size`` (bytes), ``bitops``, ``activation_memory`` (bytes) and, under budgets of those kinds,
-            ``latency`` and ``energy``; until it is settled ``entropy`` (nats a choice), ``temperature``.
-        bits: layer -> target -> bit-width of the most likely allocation now.
-    """
-
-    phase: Literal["warmup", "search", "finetune"]
-    epoch: int
-    step: int
-    steps: int
-    metrics: dict[str, float]
-    bits: dict[str, dict[str, int]] = {}
+__all__ = [
+    "SELECTABLE_METRICS", "Observer", "Progress", "RunDirectory", "Session", "TrainingRecord", "TrialRecord",
+    "TrialResult", "TrialState", "read_record", "read_steps", "read_training",
+]  # fmt: skip
+AnyRecord = TypeVar("AnyRecord", bound=TrialRecord)
 
 
 class Session(Protocol):
@@ -84,49 +42,6 @@ class Session(Protocol):
         Raises:
             TrialStopped: to end the trial early.
         """
-
-
-class TrialResult(_Frozen):
-    """What one trained trial measured.
-
-    Attributes:
-        metrics: metric name -> value; accuracies are fractions of 1, model_size bytes.
-        allocation: the bits found; its JSON is `allocation.json` of the trial's directory.
-        seconds: wall-clock time of the training that this process did.
-    """
-
-    metrics: dict[str, float]
-    allocation: Allocation
-    seconds: float
-
-
-class TrialRecord(_Frozen):
-    """`result.json` of one trial directory: how it was configured, how it ended, what it measured.
-
-    Attributes:
-        number: the trial's number in the study; a baseline carries that of the trial it stands beside.
-        state: how it ended.
-        baseline: ``uniform`` or ``random`` for a baseline, the arm where a front is confirmed, None for a trial of
-            the study.
-        params: dotted path -> value that the outer search chose.
-        seed: of the trial.
-        metrics: empty unless complete.
-        reason: why it failed or was pruned.
-        seconds: wall-clock time.
-        limit: the budget limit it ran under, one number or one a target.
-        node: of a cluster that ran it, its address and a short id; None in process.
-    """
-
-    number: int
-    state: TrialState
-    baseline: str | None = None
-    params: dict[str, Any] = {}
-    seed: int
-    metrics: dict[str, float] = {}
-    reason: str | None = None
-    seconds: float = 0.0
-    limit: float | dict[str, float] | None = None
-    node: str | None = None
 
 
 class Observer(Protocol):
@@ -165,6 +80,8 @@ class RunDirectory:
         self.journal = self.path / "study.journal"
         self.best = self.path / "best.json"
         self.pareto = self.path / "pareto.json"
+        self.tuned = self.path / "tuned.json"
+        self.layers = self.path / "layers.json"
 
     def trial(self, number: int) -> Path:
         """Directory of a trial of the study."""
@@ -177,6 +94,14 @@ class RunDirectory:
     def confirm(self, number: int, arm: str, index: int) -> Path:
         """Directory of the training of `arm` with fresh seed `index` that confirms trial `number`."""
         return self.path / "confirm" / f"{number:04d}-{arm}-{index:02d}"
+
+    def training(self, cell: int, label: str, index: int) -> Path:
+        """Directory of the training of arm `label` with seed `index` in a cell of a `compare` or a `grid`."""
+        return self.path / "trainings" / f"{cell:04d}-{label}-{index:02d}"
+
+    def tuning(self, cell: int, label: str, point: int, index: int) -> Path:
+        """Directory of the training that tries combination `point` of what is tuned, with tuning seed `index`."""
+        return self.path / "tuning" / f"{cell:04d}-{label}-{point:02d}-{index:02d}"
 
     def require(self) -> None:
         """Check that this is a run directory.
@@ -204,6 +129,14 @@ class RunDirectory:
         read = ((folder, read_record(folder)) for folder in folders)
         return [(folder, record) for folder, record in read if record is not None]
 
+    def trainings(self) -> list[tuple[Path, TrainingRecord]]:
+        """Every finished training of a `compare` or a `grid` and its directory, by cell, label and seed."""
+        return _trainings(self.path / "trainings")
+
+    def tunings(self) -> list[tuple[Path, TrainingRecord]]:
+        """Every finished training of the tuning and its directory; `params` says what was tried."""
+        return _trainings(self.path / "tuning")
+
     def write_record(self, directory: Path, record: TrialRecord) -> None:
         """Write `result.json` into a trial's or baseline's directory."""
         write_json(directory / "result.json", record.model_dump(mode="json"))
@@ -215,9 +148,22 @@ def read_record(directory: Path) -> TrialRecord | None:
     Raises:
         RunDirectoryError: when the file is there but cannot be read.
     """
+    return _read(directory, TrialRecord)
+
+
+def read_training(directory: Path) -> TrainingRecord | None:
+    """The record of one training of a `compare` or a `grid`, or None where it has not finished.
+
+    Raises:
+        RunDirectoryError: when the file is there but cannot be read.
+    """
+    return _read(directory, TrainingRecord)
+
+
+def _read(directory: Path, kind: type[AnyRecord]) -> AnyRecord | None:
     path = directory / "result.json"
     try:
-        return TrialRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:  # not JSON, not UTF-8, or not a record
@@ -245,3 +191,9 @@ def _records(folder: Path) -> list[TrialRecord]:
         return []
     found = (read_record(directory) for directory in sorted(folder.iterdir()))
     return [record for record in found if record is not None]
+
+
+def _trainings(folder: Path) -> list[tuple[Path, TrainingRecord]]:
+    read = ((directory, read_training(directory)) for directory in sorted(folder.glob("*/")))
+    found = [(directory, record) for directory, record in read if record is not None]
+    return sorted(found, key=lambda pair: (pair[1].number, pair[1].label, pair[1].index))

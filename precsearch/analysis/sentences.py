@@ -48,6 +48,37 @@ def confirmed_sentence(number: int | None, at: str, arm: str, told: Measure, fou
     return f"{start} ({_figures(found, told)}): {_ending(found, told, verdict)}."
 
 
+def arms_sentence(
+    at: str, arms: tuple[str, str], told: Measure, found: Comparison, verdict: str, left_out: int = 0
+) -> str:
+    """Whether two arms that were trained on the same seeds differ: yes, no, or not shown.
+
+    Args:
+        at: the cell in words; empty where there is one.
+        arms: the first less the second.
+        told: the metric.
+        found: the figures.
+        verdict: by the rule.
+        left_out: pairs of which a training failed.
+    """
+    n, place = found.difference.n, f"At {at}, " if at else ""
+    gone = f", {left_out} more left out for a failed training" if left_out else ""
+    start = f"{place}{arms[0]} less {arms[1]}: {told.signed(found.difference.mean)} of {told.words}{_lower(told)}"
+    if n == 1:
+        return f"{start}, one pair of trainings{gone}: not shown. One pair tells nothing of chance."
+    if found.difference.low is None and found.difference.mean == 0:
+        return f"{start} in each of {n} pairs{gone}, as where both train the same: {verdict}."
+    figures = _figures(found, told).replace("fresh seeds", "seeds") + gone
+    within = f"within {told.amount(found.margin)}" if found.equivalent and found.margin is not None else ""
+    yet = f", yet equivalent {within}" if within else ""
+    answers = {
+        "shown better": f"yes, better{yet}",
+        "shown worse": f"yes, worse{yet}",
+        "equivalent": f"no, equivalent {within}",
+    }
+    return f"{start} ({figures}): {answers.get(verdict) or _ending(found, told, verdict)}."
+
+
 def unconfirmed_sentence(number: int, at: str, arm: str, told: Measure, difference: float, trials: int) -> str:
     """What cannot be said of two trainings, the first chosen as the best of `trials`."""
     luckier = (
@@ -61,8 +92,11 @@ def unconfirmed_sentence(number: int, at: str, arm: str, told: Measure, differen
 
 def _start(number: int | None, at: str, arm: str, told: Measure, difference: float) -> str:
     where = f"In {at}" if number is None else f"At {at} (trial {number})"
-    lower = ", lower is better" if told.direction == "minimize" else ""
-    return f"{where}, found less {arm}: {told.signed(difference)} of {told.words}{lower}"
+    return f"{where}, found less {arm}: {told.signed(difference)} of {told.words}{_lower(told)}"
+
+
+def _lower(told: Measure) -> str:
+    return ", lower is better" if told.direction == "minimize" else ""
 
 
 def _figures(found: Comparison, told: Measure) -> str:

@@ -1,8 +1,10 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
 from precsearch.experiment.checks import data_keys
+from precsearch.experiment.compare import ARM_KINDS, ArmSettings, CompareSettings, TuneSettings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
+from precsearch.experiment.grid import GridSettings
 from precsearch.experiment.images import (
     DATA_KEYS,
     Cifar10Settings,
@@ -39,9 +41,12 @@ from precsearch.experiment.outer import (
 from precsearch.experiment.task import DataSettings, ModelSettings
 
 __all__ = [
+    "ARM_KINDS",
     "DATA_KEYS",
+    "ArmSettings",
     "BudgetSettings",
     "Cifar10Settings",
+    "CompareSettings",
     "ConstraintSettings",
     "DataSettings",
     "EpochSettings",
@@ -49,6 +54,7 @@ __all__ = [
     "ExecutorSettings",
     "Experiment",
     "FolderSettings",
+    "GridSettings",
     "ImageNetSettings",
     "ImageSettings",
     "InnerSettings",
@@ -61,6 +67,7 @@ __all__ = [
     "SamplerSettings",
     "StudySettings",
     "TemperatureSettings",
+    "TuneSettings",
     "apply_point",
     "bundled",
     "data_keys",

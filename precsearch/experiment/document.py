@@ -8,11 +8,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from precsearch.experiment.base import Settings
+from precsearch.experiment.compare import CompareSettings
 from precsearch.experiment.evaluate import EvaluateSettings
+from precsearch.experiment.grid import GridSettings
 from precsearch.experiment.inner import InnerSettings
 from precsearch.experiment.outer import ExecutorSettings, StudySettings
 from precsearch.experiment.task import DataSettings, ModelSettings
 from precsearch.space import Dimension
+
+Kind = Literal["search", "compare", "grid"]
 
 
 class Experiment(Settings):
@@ -20,17 +24,24 @@ class Experiment(Settings):
 
     Attributes:
         version: of the YAML's layout.
+        kind: ``search`` for allocations and settings; ``compare`` arms on the same seeds; ``grid``, networks of
+            several sizes in float and at few bits.
         name: of the experiment; names the run directory.
+        compare: what ``compare`` compares.
+        grid: what ``grid`` trains.
         space: dotted path into this document -> searched dimension.
     """
 
     version: Literal[1] = 1
+    kind: Kind = "search"
     name: str = "experiment"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     inner: InnerSettings = InnerSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     study: StudySettings = StudySettings()
+    compare: CompareSettings | None = None
+    grid: GridSettings | None = None
     space: dict[str, Dimension] = Field(default={})
     executor: ExecutorSettings = ExecutorSettings()
 

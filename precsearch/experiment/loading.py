@@ -92,19 +92,24 @@ def apply_point(experiment: Experiment, params: Mapping[str, Any]) -> Experiment
 
 def dump_experiment(experiment: Experiment) -> str:
     """The whole experiment as YAML, defaults written out; loading it gives an equal experiment."""
-    raw = experiment.model_dump(exclude={"space"})
+    raw = experiment.model_dump(exclude={"space", *_of_other_kinds(experiment)})
     space = {path: dimension.model_dump(exclude_defaults=True) for path, dimension in experiment.space.items()}
     executor = raw.pop("executor")
     return dump({**raw, "space": space, "executor": executor})
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """What must be equal for one run to continue another: all but the number of trials, who runs and who shows them.
+    """What must be equal for one run to continue another: all but how many trials or seeds, who runs and shows them.
 
     Returns:
         16 hexadecimal digits.
     """
-    raw = experiment.model_dump(exclude={"executor": True, "study": {"n_trials", "storage", "viewers"}})
+    more: dict[str, Any] = {"executor": True, "study": {"n_trials", "storage", "viewers"}}
+    raw = experiment.model_dump(exclude={**more, **dict.fromkeys(_of_other_kinds(experiment), True)})
+    if experiment.kind == "search":
+        del raw["kind"]  # this key came later
+    else:
+        del raw[experiment.kind]["seeds"]
     raw["space"] = list(raw["space"].items())  # the order in which a sampler is asked, and patterns matched, counts
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
@@ -113,6 +118,10 @@ def fingerprint(experiment: Experiment) -> str:
         del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of_other_kinds(experiment: Experiment) -> set[str]:
+    return {"compare", "grid"} - {experiment.kind}
 
 
 def bundled(name: str) -> Path:

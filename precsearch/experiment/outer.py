@@ -16,7 +16,12 @@ UNQUANTIZED: Final = "float"
 _ADDRESS: Final = r"local|auto|(ray://)?([^/\s:]+|\[[^/\s]+\]):\d{1,5}"
 
 
-def _selectable(metric: str) -> str:
+def selectable(metric: str) -> str:
+    """`metric`, where something may be selected by it.
+
+    Raises:
+        ValueError: when not: it is one of the test split, or none that a trial measures.
+    """
     if metric.startswith("test_"):
         raise ValueError(
             f"selection on validation data must hold, but got {metric!r}; "
@@ -40,7 +45,7 @@ class ObjectiveSettings(Settings):
     @field_validator("metric")
     @classmethod
     def _not_test(cls, value: str) -> str:
-        return _selectable(value)
+        return selectable(value)
 
 
 class ConstraintSettings(Settings):
@@ -53,7 +58,7 @@ class ConstraintSettings(Settings):
     @field_validator("metric")
     @classmethod
     def _not_test(cls, value: str) -> str:
-        return _selectable(value)
+        return selectable(value)
 
     @model_validator(mode="after")
     def _bounded(self) -> ConstraintSettings:

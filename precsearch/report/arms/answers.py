@@ -10,4 +10,6 @@ if TYPE_CHECKING:
     from precsearch.report.arms.reading import ArmsData
 
 # kind -> what answers its questions from one run, by question, then by cell
-ANSWERS: Final[dict[str, Callable[["ArmsData"], list["Answer"]]]] = {}
+ANSWERS: Final[dict[str, Callable[[ArmsData], list[Answer]]]] = {
+    "compare": lambda data: data.compared.answers,
+}

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from precsearch.analysis.sentences import budget_text
+from precsearch.experiment.cells import cells_of
 from precsearch.experiment.loading import load_experiment
 from precsearch.measured import Evaluation, read_evaluation
+from precsearch.report import words
 from precsearch.report.view import read_allocation
 from precsearch.results import read_steps
 
 if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.experiment import Experiment
+    from precsearch.report.arms.compared import Compared
     from precsearch.results import Progress, RunDirectory, TrainingRecord
 
 DRAWN: Final = "drawn.json"
+LIMIT: Final = "inner.budget.limit"
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class ArmTraining:
         return read_steps(self.folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArmsData:
     """One run of kind `compare` or `grid`, finished or not.
 
@@ -115,11 +120,25 @@ class ArmsData:
     @cached_property
     def points(self) -> dict[int, dict[str, Any]]:
         """Cell -> dotted path -> its value there, of the paths that make the cells."""
-        paths = self.experiment.compare.at if self.kind == "compare" else self.experiment.grid.axes
-        found: dict[int, dict[str, Any]] = {}
-        for training in self.trainings:
-            found.setdefault(training.cell, {path: training.record.params.get(path) for path in paths})
-        return dict(sorted(found.items()))
+        return dict(enumerate(cells_of(self.experiment)))
+
+    @cached_property
+    def places(self) -> dict[int, str]:
+        """Cell -> its point in words, such as ``2.5 bits``; empty where there is one cell."""
+        return {cell: self._place(point) for cell, point in self.points.items()}
+
+    @cached_property
+    def compared(self) -> Compared:
+        """What the arms of a `compare` come to."""
+        from precsearch.report.arms.compared import Compared
+
+        return Compared(self)
+
+    def _place(self, point: Mapping[str, Any]) -> str:
+        rest = {path: value for path, value in point.items() if path != LIMIT}
+        kind = point.get("inner.budget.kind", self.experiment.inner.budget.kind)
+        limit = [budget_text(point[LIMIT], kind)] if LIMIT in point else []
+        return ", ".join([*limit, *([words.params_text(rest, brief=True)] if rest else [])])
 
     def of(self, label: str, cell: int | None = None) -> tuple[ArmTraining, ...]:
         """The complete trainings of one label, in one cell or in all."""
@@ -140,6 +159,7 @@ def read_arms_data(run: RunDirectory, label: str) -> ArmsData:
         run=run,
         experiment=load_experiment(run.experiment),
         trainings=_trainings(run.trainings()),
+        tuning=_trainings(run.tunings()),
     )
 
 
