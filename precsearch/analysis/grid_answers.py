@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from precsearch.analysis.answers import Answer, Told
-from precsearch.analysis.complexity import GAP, AxisEffect, Vanishing, axis_effects, gaps, vanishings
-from precsearch.analysis.compression import ALL_CELLS, CompressionRow, Ratio, compression_rows, ratio_text
+from precsearch.analysis.complexity import GAP, AxisEffect, Vanishing
+from precsearch.analysis.compression import ALL_CELLS, CompressionRow, Ratio, ratio_text
 from precsearch.analysis.grid import Grid, axis_text, point_text
 from precsearch.analysis.intervals import Interval
-from precsearch.analysis.layerwise import MostSensitive, layer_costs, most_sensitive
+from precsearch.analysis.layerwise import MostSensitive
 from precsearch.analysis.sentences import p_text
 from precsearch.analysis.statistics import ALPHA, Comparison
 
@@ -23,19 +23,31 @@ WORTH: Final = "Does quantizing beat shrinking: is a float network that errs as 
 LAYER: Final = "Is one layer more sensitive than every other?"
 
 
-def grid_answers(grid: Grid, margin: float | None = GAP.margin) -> list[Answer]:
-    """Every answer that a grid gives, by question, then by arm and bits.
+def vanishing_answers(found: Sequence[Vanishing], grid: Grid) -> list[Answer]:
+    """Whether the gap vanishes, for each arm and bits."""
+    return [_vanishes(each, point_text(grid.points[each.largest_cell])) for each in found]
 
-    Args:
-        grid: what was trained.
-        margin: largest gap that counts as none, as a share of the images.
+
+def axis_answers(found: Sequence[AxisEffect]) -> list[Answer]:
+    """Whether the other axes change the gap at equal size, for each axis, arm and bits."""
+    return [_axis(each) for each in sorted(found, key=lambda each: each.axis)]
+
+
+def worth_answers(rows: Sequence[CompressionRow]) -> list[Answer]:
+    """Whether quantizing beats shrinking, for each arm and bits, on the curve over all cells.
+
+    Yes where the interval of every ratio lies above 1, no where every one lies below, mixed where some do.
     """
-    rows = gaps(grid, margin)
-    cells = {cell: point_text(at) for cell, at in grid.points.items()}
-    answers = [_vanishes(each, cells[each.largest_cell]) for each in vanishings(rows, margin)]
-    answers += [_axis(each) for each in axis_effects(grid, rows)]
-    answers += _worth(compression_rows(grid))
-    return answers + [_layer(each) for each in most_sensitive(layer_costs(grid))]
+    groups: dict[tuple[str, int], list[CompressionRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.network.arm, row.network.bits or 0)):
+        if row.curve == ALL_CELLS:
+            groups.setdefault((row.network.arm, row.network.bits or 0), []).append(row)
+    return [_worth_of(arm, bits, own) for (arm, bits), own in groups.items()]
+
+
+def layer_answers(found: Sequence[MostSensitive]) -> list[Answer]:
+    """Whether one layer is more sensitive than every other, for each cell, arm and bits."""
+    return [_layer(each) for each in found]
 
 
 def _where(arm: str, bits: int) -> str:
@@ -84,14 +96,6 @@ def _axis(found: AxisEffect) -> Answer:
     sentence = f"Among networks of equal size {change}{_figures(effect)}: {ending}."
     told: Told = "yes" if shown else "not shown"
     return Answer(f"Does {axis} change the gap at equal size?", _where(found.arm, found.bits), told, sentence)
-
-
-def _worth(rows: Sequence[CompressionRow]) -> list[Answer]:
-    groups: dict[tuple[str, int], list[CompressionRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.network.arm, row.network.bits or 0)):
-        if row.curve == ALL_CELLS:
-            groups.setdefault((row.network.arm, row.network.bits or 0), []).append(row)
-    return [_worth_of(arm, bits, own) for (arm, bits), own in groups.items()]
 
 
 def _worth_of(arm: str, bits: int, rows: Sequence[CompressionRow]) -> Answer:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.experiment import Experiment
     from precsearch.report.arms.compared import Compared
+    from precsearch.report.arms.grid import Gridded
     from precsearch.results import Progress, RunDirectory, TrainingRecord
 
 DRAWN: Final = "drawn.json"
@@ -133,6 +134,13 @@ class ArmsData:
         from precsearch.report.arms.compared import Compared
 
         return Compared(self)
+
+    @cached_property
+    def gridded(self) -> Gridded:
+        """What the networks of a `grid` come to."""
+        from precsearch.report.arms.grid import Gridded
+
+        return Gridded(self)
 
     def _place(self, point: Mapping[str, Any]) -> str:
         rest = {path: value for path, value in point.items() if path != LIMIT}

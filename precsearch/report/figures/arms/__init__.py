@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from precsearch.report.figures.arms.grid_error import error_by_size
+from precsearch.report.figures.arms.grid_gap import gap_by_size
+from precsearch.report.figures.arms.grid_layers import layer_alone
+from precsearch.report.figures.arms.grid_ratio import ratio_by_size
+from precsearch.report.figures.arms.grid_shape import shape
+
 if TYPE_CHECKING:
     from precsearch.report.arms.reading import ArmsData
     from precsearch.report.figures.base import Figure
@@ -14,7 +20,13 @@ ArmsFigure = Callable[[Sequence["ArmsData"]], "Figure | None"]
 # name -> what draws it from the runs of a report, all of one kind; None where they have no data for it
 COMPARE_FIGURES: dict[str, ArmsFigure] = {}
 
-GRID_FIGURES: dict[str, ArmsFigure] = {}
+GRID_FIGURES: dict[str, ArmsFigure] = {
+    "grid-error": error_by_size,
+    "grid-gap": gap_by_size,
+    "grid-shape": shape,
+    "grid-ratio": ratio_by_size,
+    "grid-layers": layer_alone,
+}
 
 _BY_KIND: Final = {"compare": COMPARE_FIGURES, "grid": GRID_FIGURES}
 

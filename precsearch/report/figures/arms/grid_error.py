@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from precsearch.analysis.compression import fitted
 from precsearch.analysis.grid import FLOAT, Grid, point_text
@@ -55,7 +55,7 @@ def _draw(page: Sheet, axes: Axes, grid: Grid, arm: str, bits: Sequence[int], fa
         [size / factor for size in sizes], marks.POINTS * curve, color=hex_of(style.color), linestyle=style.dashes
     )
     for each in floats:
-        _point(page, axes, each, factor, FLOAT, color=hex_of(style.color), marker=style.marker)
+        _point(page, axes, each, factor, style.color, color=hex_of(style.color), marker=style.marker)
     for place, width in enumerate(bits):
         for cells in grid.families().values():
             line = sorted((each.size, each.error) for each in own if each.bits == width and each.cell in cells)
@@ -73,9 +73,9 @@ def _draw(page: Sheet, axes: Axes, grid: Grid, arm: str, bits: Sequence[int], fa
     marks.log_ticks(axes, "y", errors)
 
 
-def _point(page: Sheet, axes: Axes, each: GridNetwork, factor: float, color: str, **style: object) -> None:
+def _point(page: Sheet, axes: Axes, each: GridNetwork, factor: float, shade: str, **style: Any) -> None:
     interval = mean_interval(list(each.errors.values()))
-    marks.whisker(axes, each.size / factor, interval, arm_style(FLOAT).color if color == FLOAT else color)
+    marks.whisker(axes, each.size / factor, interval, shade)
     what = "float" if each.bits is None else f"{marks.bits_text(each.bits)}, {each.arm}"
     tip = (
         f"{point_text(each.at)}: {what}, {marks.POINTS * each.error:.2f} % of"

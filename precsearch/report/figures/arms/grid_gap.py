@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from precsearch.analysis.complexity import GAP, gaps, vanishings
+from precsearch.analysis.complexity import GAP
 from precsearch.analysis.grid import point_text
 from precsearch.report.figures.arms import grid_marks as marks
 from precsearch.report.figures.base import Cell, Figure, Table
@@ -38,7 +38,7 @@ def gap_by_size(runs: Sequence[ArmsData]) -> Figure | None:
             axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]} less float: points of error"))
             _draw(page, axes, grid, rows, bits, factor)
         entries = [(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)]
-        page.legend([*entries, (square("muted", 0.16), f"within {GAP.amount(GAP.margin or 0.0)}")])
+        page.legend([*entries, (square("muted", 0.16), f"± {GAP.amount(GAP.margin or 0.0)}")])
         caption = _caption(runs, panels)
         name, title = "grid-gap", "Gap to the float network against size"
         return Figure(name, marks.SECTION, title, caption, _table(panels), page.svg(name, title, caption))
@@ -47,7 +47,7 @@ def gap_by_size(runs: Sequence[ArmsData]) -> Figure | None:
 def _panels(runs: Sequence[ArmsData]) -> list[_Panel]:
     found = []
     for run, grid in marks.grids(runs, lambda grid: grid.whole):
-        rows = gaps(grid)
+        rows = run.gridded.gaps
         for arm in marks.ARMS:
             own = [row for row in rows if row.network.arm == arm]
             found += [(run, grid, arm, own)] if own else []
@@ -63,7 +63,9 @@ def _draw(page: Sheet, axes: Axes, grid: Grid, rows: Sequence[GridGap], bits: Se
         own = [row for row in rows if row.network.bits == width]
         apart = (high / low) ** (_APART * (place - (len(bits) - 1) / 2))
         for cells in grid.families().values():
-            line = sorted((r.size / factor * apart, r.comparison.difference.mean) for r in own if r.network.cell in cells)
+            line = sorted(
+                (r.size / factor * apart, r.comparison.difference.mean) for r in own if r.network.cell in cells
+            )
             axes.plot(
                 [x for x, _ in line], [marks.POINTS * y for _, y in line],
                 color=hex_of(run_color(place)), linewidth=1.0, alpha=0.4,
@@ -89,10 +91,12 @@ def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
         "Mean over pairs of the same seed with its own 95 % interval; filled: shown, with Holm's correction over all"
         f" networks of the panel. Grey: within {GAP.amount(GAP.margin or 0.0)} of none."
     )
-    for run, _, arm, rows in panels:
-        for each in vanishings(rows):
+    for run, _, arm, _ in panels:
+        for each in (found for found in run.gridded.vanishings if found.arm == arm):
             what = f"{marks.prefixed_label(runs, run)}{each.arm}, {marks.bits_text(each.bits)}"
-            slope = "" if each.slope is None else f"{GAP.signed(each.slope.difference.mean)} with each doubling of size, "
+            slope = (
+                "" if each.slope is None else f"{GAP.signed(each.slope.difference.mean)} with each doubling of size, "
+            )
             text += f" {what[0].upper()}{what[1:]}: {slope}{GAP.signed(each.largest.difference.mean)} in the largest"
             text += f" network; does it vanish? {each.told.capitalize()}."
     return text

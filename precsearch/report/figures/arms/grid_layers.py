@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from precsearch.analysis.complexity import GAP
 from precsearch.analysis.grid import Grid, point_text
-from precsearch.analysis.layerwise import layer_costs, most_sensitive
 from precsearch.report.figures.arms import grid_marks as marks
 from precsearch.report.figures.arms.grid_gap import shown
 from precsearch.report.figures.base import Cell, Figure, Table
@@ -33,7 +32,7 @@ _Panel = tuple["ArmsData", "Grid", list["GridGap"]]
 
 def layer_alone(runs: Sequence[ArmsData]) -> Figure | None:
     """Test error added by quantizing one layer alone, by layer and bits, a panel for each cell and arm."""
-    found = [(run, grid, layer_costs(grid)) for run, grid in marks.grids(runs, lambda grid: grid.alone)]
+    found = [(run, grid, run.gridded.layers) for run, grid in marks.grids(runs, lambda grid: grid.alone)]
     panels = [panel for run, grid, rows in found for panel in _panels(run, grid, rows)]
     if not panels:
         return None
@@ -95,7 +94,8 @@ def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
         " Holm's correction over all layers, bits and networks of the arm."
     )
     for run, grid, rows in panels:
-        told = most_sensitive(rows)
+        first = rows[0].network
+        told = [each for each in run.gridded.sensitive if (each.cell, each.arm) == (first.cell, first.arm)]
         if not told:
             continue
         least = min(told, key=lambda each: each.bits)

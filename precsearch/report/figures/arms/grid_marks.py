@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from precsearch.analysis.grid import Grid, point_text
-from precsearch.report.arms.grid import grid_data
 from precsearch.report.figures.marks import unit
 from precsearch.report.figures.palette import hex_of, run_color
 
@@ -29,7 +28,7 @@ Grids = Sequence[tuple["ArmsData", Grid]]
 
 def grids(runs: Sequence[ArmsData], has: Callable[[Grid], object]) -> list[tuple[ArmsData, Grid]]:
     """The runs and their grids, those that `has` is true for."""
-    return [(run, grid) for run in runs if has(grid := grid_data(run))]
+    return [(run, run.gridded.grid) for run in runs if has(run.gridded.grid)]
 
 
 def widths(found: Iterable[Grid]) -> list[int]:
@@ -66,7 +65,9 @@ def bits_text(bits: int) -> str:
 def whisker(axes: Axes, x: float, interval: Interval, color: str) -> None:
     """An interval in points, upright; nothing where it has no ends."""
     if interval.low is not None and interval.high is not None:
-        axes.plot([x, x], [POINTS * interval.low, POINTS * interval.high], color=hex_of(color), linewidth=1.4, alpha=0.6)
+        axes.plot(
+            [x, x], [POINTS * interval.low, POINTS * interval.high], color=hex_of(color), linewidth=1.4, alpha=0.6
+        )
 
 
 def mark(page: Sheet, axes: Axes, at: tuple[float, float], tip: str, **style: Any) -> None:
@@ -88,11 +89,11 @@ def log_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[float], roo
     """A logarithmic axis around positive values, with few and plain numbers at its ticks."""
     low, high = min(values) / room, max(values) * room
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))):
+    for steps in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        if len(ticks) > 2:  # noqa: PLR2004 -- two would leave a reader to guess the rest
+        if len(ticks) <= _MOST_TICKS:
             break
-    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS)]
+    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS) or 1]
     getattr(axes, f"set_{which}scale")("log")
     getattr(axes, f"set_{which}lim")(low, high)
     getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:,g}" for tick in ticks])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from precsearch.analysis.compression import ALL_CELLS, compression_rows, ratio_text
+from precsearch.analysis.compression import ALL_CELLS, ratio_text
 from precsearch.analysis.grid import Grid, point_text
 from precsearch.report.figures.arms import grid_marks as marks
 from precsearch.report.figures.base import Cell, Figure, Table
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _APART: Final = 0.012
 _ARROW: Final = 17.0  # length of a bound's arrow
+_ROOM: Final = 1.7  # above and below what is drawn, for the arrows
+_DOTS: Final = (0, (1.5, 2.0))
 _Panel = tuple["ArmsData", "Grid", str, list["CompressionRow"]]
 
 
@@ -37,7 +39,8 @@ def ratio_by_size(runs: Sequence[ArmsData]) -> Figure | None:
         for axes, (run, grid, arm, rows) in zip(page.panels, panels, strict=True):
             axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]}: effective compression"))
             _draw(page, axes, grid, rows, bits, factor)
-        page.legend([(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)])
+        entries = [(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)]
+        page.legend([*entries, (_dotted(), "bytes alone")])
         caption = _caption(runs, panels)
         name, title = "grid-ratio", "Effective compression ratio"
         return Figure(name, marks.SECTION, title, caption, ratio_table(runs), page.svg(name, title, caption))
@@ -46,8 +49,8 @@ def ratio_by_size(runs: Sequence[ArmsData]) -> Figure | None:
 def ratio_table(runs: Sequence[ArmsData]) -> Table:
     """Every ratio, on every curve: that of each family, and that over all cells."""
     rows: list[tuple[Cell, ...]] = []
-    for run, grid in marks.grids(runs, lambda grid: grid.whole):
-        for row in compression_rows(grid):
+    for run in runs:
+        for row in run.gridded.ratios:
             each, ratio = row.network, row.ratio
             rows.append(
                 (run.label, each.cell, point_text(each.at), each.arm, each.bits, row.curve, each.size, row.error.mean,
@@ -61,7 +64,7 @@ def ratio_table(runs: Sequence[ArmsData]) -> Table:
 def _panels(runs: Sequence[ArmsData]) -> list[_Panel]:
     found = []
     for run, grid in marks.grids(runs, lambda grid: grid.whole):
-        rows = [row for row in compression_rows(grid) if row.curve == ALL_CELLS]
+        rows = [row for row in run.gridded.ratios if row.curve == ALL_CELLS]
         for arm in marks.ARMS:
             own = [row for row in rows if row.network.arm == arm]
             found += [(run, grid, arm, own)] if own else []
@@ -72,7 +75,7 @@ def _draw(
     page: Sheet, axes: Axes, grid: Grid, rows: Sequence[CompressionRow], bits: Sequence[int], factor: float
 ) -> None:
     ends = [end for row in rows for end in (row.ratio.value, row.ratio.low, row.ratio.high, row.nominal) if end]
-    marks.log_ticks(axes, "y", [*ends, 1.0], room=1.35)
+    marks.log_ticks(axes, "y", [*ends, 1.0], room=_ROOM)
     axes.axhline(1, color=hex_of("ink"), linewidth=0.9, zorder=1)
     low, high = axes.get_xlim()
     for place, width in enumerate(bits):
@@ -81,7 +84,7 @@ def _draw(
         nominal = sorted((grid.floats[row.network.cell].size / factor, row.nominal) for row in own)
         color = hex_of(run_color(place))
         axes.plot(
-            [x for x, _ in nominal], [y for _, y in nominal], color=color, linestyle=(0, (2, 2)), linewidth=1, alpha=0.7
+            [x for x, _ in nominal], [y for _, y in nominal], color=color, linestyle=_DOTS, linewidth=1, alpha=0.7
         )
         for row in own:
             x = grid.floats[row.network.cell].size / factor * apart
@@ -97,22 +100,35 @@ def _range(axes: Axes, x: float, row: CompressionRow, color: str) -> None:
     ratio = row.ratio
     if ratio.bound != "exact":
         away = _ARROW if ratio.bound == "at least" else -_ARROW
-        arrow = {"arrowstyle": "->,head_width=2.2,head_length=3", "color": color, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate(
-            "", xy=(0, away), xytext=(x, ratio.value), xycoords="offset points", textcoords="data", arrowprops=arrow
-        )
+        arrow = {
+            "arrowstyle": "<-,head_width=0.18,head_length=0.3",
+            "color": color,
+            "linewidth": 1.2,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        }
+        axes.annotate("", xy=(x, ratio.value), xytext=(0, away), textcoords="offset points", arrowprops=arrow)
         return
     if ratio.low is None and ratio.high is None:
         return
     bottom, top = axes.get_ylim()
-    axes.plot([x, x], [ratio.low or bottom, ratio.high or top], color=color, linewidth=1.4, alpha=0.6)
+    axes.plot([x, x], [ratio.low or ratio.value, ratio.high or ratio.value], color=color, linewidth=1.4, alpha=0.6)
+    for end, open_to in ((ratio.low, bottom), (ratio.high, top)):
+        if end is None:
+            axes.plot([x, x], [ratio.value, open_to], color=color, linewidth=1.2, linestyle=_DOTS, alpha=0.7)
+
+
+def _dotted() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=hex_of("muted"), linestyle=_DOTS, linewidth=1)
 
 
 def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
     text = (
         "How many times larger the float network is that errs as little, read off the least float error at each size"
-        " or below; dotted: the ratio of bytes alone. Bars are 95 % intervals over seeds. Hollow with an arrow: a bound,"
-        " for the network is worse, or better, than every float network."
+        " or below; dotted lines: by bytes alone. Bars are 95 % intervals over seeds, dotted where they leave the"
+        " curve. Hollow with an arrow: a bound, for the network is worse, or better, than every float network."
     )
     for run, grid, arm, rows in panels:
         known = [row for row in rows if row.ratio.bound == "exact"]

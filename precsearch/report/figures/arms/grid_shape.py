@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from precsearch.analysis.complexity import GAP, axis_effects, gaps
+from precsearch.analysis.complexity import GAP
 from precsearch.analysis.grid import Grid, axis_text, point_text
 from precsearch.analysis.intervals import mean_interval
 from precsearch.report.figures.arms import grid_marks as marks
@@ -17,7 +17,7 @@ from precsearch.report.figures.svg import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from precsearch.analysis.complexity import GridGap
+    from precsearch.analysis.complexity import AxisEffect, GridGap
     from precsearch.report.arms.reading import ArmsData
     from precsearch.report.figures.sheet import Sheet
 
@@ -26,7 +26,7 @@ _Shaped = tuple["ArmsData", "Grid", list["GridGap"]]
 
 def shape(runs: Sequence[ArmsData]) -> Figure | None:
     """Float error and the gap at the fewest bits against size, a line for each family of cells."""
-    found = [(run, grid, own) for run, grid in marks.grids(runs, _shaped) if (own := _fewest(grid))]
+    found = [(run, grid, own) for run, grid in marks.grids(runs, _shaped) if (own := _fewest(run))]
     if not found:
         return None
     with sheet(2 * marks.PANEL * len(found) + 60, 2 * len(found), share=(True, False)) as page:
@@ -52,12 +52,18 @@ def _shaped(grid: Grid) -> bool:
     return len(grid.families()) > 1
 
 
-def _fewest(grid: Grid) -> list[GridGap]:
+def _fewest(run: ArmsData) -> list[GridGap]:
     """The gaps at the fewest bits, of retrained networks where there are any."""
-    rows = [row for row in gaps(grid) if row.network.cell in {cell for own in grid.families().values() for cell in own}]
+    cells = {cell for own in run.gridded.grid.families().values() for cell in own}
+    rows = [row for row in run.gridded.gaps if row.network.cell in cells]
     arm = max((row.network.arm for row in rows), key=list(marks.ARMS).index, default=None)
     bits = min((row.network.bits or 0 for row in rows if row.network.arm == arm), default=None)
     return [row for row in rows if row.network.arm == arm and row.network.bits == bits]
+
+
+def _effects(run: ArmsData, rows: Sequence[GridGap]) -> list[AxisEffect]:
+    drawn = rows[0].network
+    return [each for each in run.gridded.effects if (each.arm, each.bits) == (drawn.arm, drawn.bits)]
 
 
 def _float(page: Sheet, axes: Axes, grid: Grid, names: Sequence[str], factor: float) -> None:
@@ -88,9 +94,9 @@ def _gap(page: Sheet, axes: Axes, grid: Grid, rows: Sequence[GridGap], names: Se
 
 def _caption(runs: Sequence[ArmsData], found: Sequence[_Shaped]) -> str:
     text = "Above the float networks, below what quantizing adds at the fewest bits; means with 95 % intervals."
-    for run, grid, rows in found:
+    for run, _, rows in found:
         label = marks.prefixed_label(runs, run)
-        for each in axis_effects(grid, rows):
+        for each in _effects(run, rows):
             effect = each.effect
             shown = effect.p_holm is not None and effect.p_holm < 0.05  # noqa: PLR2004
             text += f" {label}Among networks of equal size each 1 more of {axis_text(each.axis)} goes with"
