@@ -146,7 +146,8 @@ def fitted(grid: Grid, cells: Sequence[int], rule: Rule) -> tuple[list[float], F
 
 def ratio_text(value: float) -> str:
     """A ratio to two figures or more: ``0.85``, ``8.1``, ``14``, ``120``."""
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"  # noqa: PLR2004
+    digits = 2 if value < 0.995 else 1 if value < 9.95 else 0  # noqa: PLR2004 -- 0.996 is 1.0, and 9.96 is 10
+    return f"{value:.{digits}f}"
 
 
 def _rows(grid: Grid, name: str, cells: Sequence[int], rule: Rule, seed: int) -> list[CompressionRow]:
