@@ -113,9 +113,9 @@ def disturbances(found: Evaluation) -> dict[Condition, float]:
     values: dict[Condition, float] = {}
     for curve in found.attacks:
         name = f"{curve.attack} {curve.norm}"
-        at = {e: a for e, a in zip(curve.epsilons, curve.accuracies, strict=True) if e > 0}
+        at = dict(zip(curve.epsilons, curve.accuracies, strict=True))
         values |= {Condition(ATTACK, name, epsilon): accuracy for epsilon, accuracy in at.items()}
-        values[Condition(ATTACK, name)] = float(np.mean(list(at.values())))
+        values[Condition(ATTACK, name)] = float(np.mean([accuracy for epsilon, accuracy in at.items() if epsilon > 0]))
     means = {each.corruption: float(np.mean(each.accuracies)) for each in found.corruptions}
     values |= {Condition(CORRUPTION, name): mean for name, mean in means.items()}
     for name, chosen in ((NOISE, [m for n, m in means.items() if n.endswith("_noise")]), (MEAN, [*means.values()])):
@@ -131,27 +131,18 @@ def disturbances(found: Evaluation) -> dict[Condition, float]:
 
 
 def disturbed_networks(measured: Measured, arms: Sequence[Arm]) -> tuple[list[Network], list[Condition]]:
-    """One network for each training and way of measuring it, its values by `Condition.metric`; every condition."""
-    networks, conditions = [], {}
-    for record, frozen, drawn in measured:
-        for arm in arms:
-            if arm.arm == record.arm:
-                found = drawn if arm.kind == DRAWN else frozen
-                values = disturbances(found) if found is not None else {}
-                if record.state == "complete" and not values:
-                    continue  # nothing was asked of it, which is no failure
+    """One network for each training and way of measuring it, its values by `Condition.metric`; every condition.
+
+    A training that nothing was asked of is left out: that is no failure.
+    """
+    found, conditions, networks = list(measured), dict[Condition, None](), []
+    for arm in arms:
+        for record, frozen, drawn in found:
+            evaluation = drawn if arm.kind == DRAWN else frozen
+            values = disturbances(evaluation) if evaluation is not None else {}
+            if arm.arm == record.arm and (values or record.state != "complete"):
                 conditions |= dict.fromkeys(values)
-                checks = found.masking if found is not None else ()
-                networks.append(
-                    Network(
-                        arm,
-                        record.number,
-                        record.index,
-                        {condition.metric: value for condition, value in values.items()},
-                        frozenset(check.check for check in checks if not check.passed),
-                        frozenset(check.check for check in checks),
-                    )
-                )
+                networks.append(_network(arm, record, values, evaluation))
     return networks, list(conditions)
 
 
@@ -196,3 +187,17 @@ def disturbed_claims(
                 doubt = f" Masking checks speak against it ({doubts}): attacks that fail look the same."
                 found.append(replace(claim, sentence=claim.sentence + doubt) if doubts else claim)
     return found
+
+
+def _network(
+    arm: Arm, record: TrainingRecord, values: Mapping[Condition, float], evaluation: Evaluation | None
+) -> Network:
+    checks = evaluation.masking if evaluation is not None else ()
+    return Network(
+        arm=arm,
+        cell=record.number,
+        index=record.index,
+        values={condition.metric: value for condition, value in values.items()},
+        suspect=frozenset(check.check for check in checks if not check.passed),
+        checked=frozenset(check.check for check in checks),
+    )

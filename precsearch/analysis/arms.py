@@ -20,6 +20,7 @@ GAP: Final = "test_generalization_gap"
 LOSS_GAP: Final = "test_loss_gap"
 NLL: Final = "test_loss"
 METRICS: Final = (ERROR, GAP, NLL, LOSS_GAP, "test_brier", "test_ece")
+COSTS: Final = ("model_size", "bitops")
 DRAWN: Final = "drawn"
 STOCHASTIC: Final = "stochastic"
 LEARNED: Final = "learned"
@@ -106,12 +107,12 @@ def arms_of(kinds: Mapping[str, str], records: Iterable[TrainingRecord]) -> list
     return found
 
 
-def networks_of(records: Iterable[TrainingRecord], arms: Sequence[Arm]) -> list[Network]:
-    """One for each record and way of measuring it, in the order of the records."""
+def networks_of(records: Sequence[TrainingRecord], arms: Sequence[Arm]) -> list[Network]:
+    """One for each record and way of measuring it, by arm, then in the order of the records."""
     return [
         Network(arm, record.number, record.index, values_of(record.metrics, arm.kind == DRAWN))
-        for record in records
         for arm in arms
+        for record in records
         if arm.arm == record.arm
     ]
 

@@ -15,7 +15,7 @@ from precsearch.analysis.arm_robustness import (
     disturbed_networks,
     disturbed_rows,
 )
-from precsearch.analysis.arms import METRICS, Arm, MeanRow, Network, arm_measure, arms_of, mean_rows, networks_of
+from precsearch.analysis.arms import COSTS, METRICS, Arm, MeanRow, Network, arm_measure, arms_of, mean_rows, networks_of
 from precsearch.analysis.sentences import budget_text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Compared:
     @cached_property
     def means(self) -> list[MeanRow]:
         """The mean of every arm in every cell."""
-        return list(mean_rows(self.networks))
+        return list(mean_rows(self.networks, (*METRICS, *COSTS)))
 
     @cached_property
     def claims(self) -> dict[str, list[ArmClaim]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from precsearch.analysis.sentences import budget_text
-from precsearch.experiment.cells import cells_of
+from precsearch.errors import RunDirectoryError
+from precsearch.experiment.cells import arms_of, cells_of, seeds_of
 from precsearch.experiment.loading import load_experiment
 from precsearch.measured import Evaluation, read_evaluation
 from precsearch.report import words
@@ -80,6 +84,30 @@ class ArmTraining:
         return read_steps(self.folder)
 
 
+class Tried(BaseModel):
+    """One combination of what was tuned: its settings, and the mean metric of it, None where all seeds failed."""
+
+    params: dict[str, Any]
+    mean: float | None
+
+
+class TunedArm(BaseModel):
+    """One arm in one cell: what was tried, and what was chosen."""
+
+    cell: int
+    arm: str
+    chosen: dict[str, Any]
+    tried: tuple[Tried, ...]
+
+
+class Tuned(BaseModel):
+    """`tuned.json`: the metric that chose, seeds of each combination, and every arm that is tuned by now."""
+
+    metric: str
+    seeds: int
+    arms: tuple[TunedArm, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ArmsData:
     """One run of kind `compare` or `grid`, finished or not.
@@ -90,6 +118,7 @@ class ArmsData:
         experiment: the resolved experiment.
         trainings: every one that has ended, failed ones too, by cell, label and seed.
         tuning: those that only tuned an arm, likewise.
+        tuned: what the tuning chose; None where nothing is tuned yet.
     """
 
     label: str
@@ -97,6 +126,7 @@ class ArmsData:
     experiment: Experiment
     trainings: tuple[ArmTraining, ...]
     tuning: tuple[ArmTraining, ...] = ()
+    tuned: Tuned | None = None
 
     @property
     def path(self) -> Path:
@@ -117,6 +147,18 @@ class ArmsData:
     def failed(self) -> tuple[ArmTraining, ...]:
         """The trainings that have none."""
         return tuple(training for training in self.trainings if not training.complete)
+
+    @cached_property
+    def wanted(self) -> int:
+        """Trainings that the experiment asks for, without the tuning."""
+        layers = self._layers
+        cells = ((cell, arms_of(self.experiment, layers.get(str(cell)))) for cell in self.points)
+        return seeds_of(self.experiment) * sum(len(arms) for _, arms in cells)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every training that was asked for has ended."""
+        return len(self.trainings) >= self.wanted
 
     @cached_property
     def points(self) -> dict[int, dict[str, Any]]:
@@ -141,6 +183,17 @@ class ArmsData:
         from precsearch.report.arms.grid import Gridded
 
         return Gridded(self)
+
+    @cached_property
+    def _layers(self) -> dict[str, dict[str, list[str]]]:
+        """Cell -> layer that is quantized alone in a grid -> all others; empty where it is not known yet."""
+        try:
+            found: dict[str, dict[str, list[str]]] = json.loads(self.run.layers.read_text(encoding="utf-8"))
+            return found
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"cannot read {self.run.layers}: {error}; was the file cut short?") from None
 
     def _place(self, point: Mapping[str, Any]) -> str:
         rest = {path: value for path, value in point.items() if path != LIMIT}
@@ -168,7 +221,18 @@ def read_arms_data(run: RunDirectory, label: str) -> ArmsData:
         experiment=load_experiment(run.experiment),
         trainings=_trainings(run.trainings()),
         tuning=_trainings(run.tunings()),
+        tuned=_tuned(run.tuned),
     )
+
+
+def _tuned(path: Path) -> Tuned | None:
+    try:
+        return Tuned.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise RunDirectoryError(f"cannot read {path}: {first}; delete the file to report without it") from None
 
 
 def _trainings(found: Sequence[tuple[Path, TrainingRecord]]) -> tuple[ArmTraining, ...]:
