@@ -12,7 +12,7 @@ import numpy as np
 from precsearch.analysis.compression import compression_rows, equal_size
 from precsearch.analysis.grid import Grid, GridNetwork
 
-SEEDS: Final = (3, 5, 7, 10, 20)
+SEEDS: Final = (3, 4, 5, 7, 10, 20)
 STUDIES: Final = 1000
 _WIDTHS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 _SIZES: Final = tuple(50e3 * width**1.5 for width in _WIDTHS)  # bytes
@@ -27,9 +27,7 @@ def covered(n: int, studies: int = STUDIES, seed: int = 0) -> float:
     true = equal_size(_SIZES, np.array(_FLOATS), _ERROR)[0] / size
     generator, held = np.random.default_rng((seed, n)), 0
     for _ in range(studies):
-        floats = (
-            _network(cell, None, _SIZES[cell], _FLOATS[cell], n, generator) for cell, _ in enumerate(_WIDTHS)
-        )
+        floats = (_network(cell, None, _SIZES[cell], _FLOATS[cell], n, generator) for cell, _ in enumerate(_WIDTHS))
         grid = Grid(("model.width",), (*floats, _network(_CELL, _BITS, size, _ERROR, n, generator)))
         (row,) = compression_rows(grid)
         low, high = row.ratio.low, row.ratio.high

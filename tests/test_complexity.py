@@ -23,9 +23,7 @@ def grown(gap_by_cell: list[float], noise: float = 1.0, sizes: list[float] = SIZ
     """Float networks of falling error, and networks at 2 bits whose mean gaps are given, exactly."""
     turned = [np.roll(NOISE, cell) * noise for cell in range(len(sizes))]
     floats = [list(0.1 / (cell + 1) + LUCK) for cell in range(len(sizes))]
-    quantized = {
-        cell: list(np.array(floats[cell]) + gap + turned[cell]) for cell, gap in enumerate(gap_by_cell)
-    }
+    quantized = {cell: list(np.array(floats[cell]) + gap + turned[cell]) for cell, gap in enumerate(gap_by_cell)}
     return row_of_widths(sizes, floats, quantized, arm=arm)
 
 
@@ -92,10 +90,10 @@ def test_yes() -> None:
     told, sentence = answer(grown([0.03, 0.02, 0.01, 0.0001]))
     assert told == "yes"
     assert sentence == (
-        "The gap falls by 1.00 points of test error with each doubling of size (95 % interval -1.01 to -0.99, 5 seeds;"
-        " paired t test p < 0.001); in the largest network, width 4, it is +0.01 points (95 % interval -0.01 to +0.03,"
-        " 5 seeds; paired t test p 0.33): yes, it shrinks, and what is left there is equivalent to none within 0.20"
-        " points."
+        "Retrained, 2 bits: the gap falls by 1.00 points of test error with each doubling of size (95 % interval"
+        " -1.01 to -0.99, 5 seeds; paired t test p < 0.001); in the largest network, width 4, it is +0.01 points"
+        " (95 % interval -0.01 to +0.03, 5 seeds; paired t test p 0.33): yes, it shrinks, and what is left there is"
+        " equivalent to none within 0.20 points."
     )
 
 
@@ -127,7 +125,7 @@ def test_one_seed_shows_nothing() -> None:
 
 def test_cells_of_one_size_have_no_trend() -> None:
     told, sentence = answer(grown([0.02, 0.02, 0.02, 0.02], sizes=[100.0] * 4))
-    assert sentence.startswith("The gap cannot be followed over size; in the largest network")
+    assert sentence.startswith("Retrained, 2 bits: the gap cannot be followed over size; in the largest network")
     assert told == "no"
 
 
@@ -180,7 +178,9 @@ def test_the_most_sensitive_layer_and_what_carries_it() -> None:
     assert found.over.mean == pytest.approx(0.02)
     (said,) = layer_answers([found])
     assert (said.at, said.told) == ("width 1, direct, 2 bits", "yes")
-    assert said.sentence.startswith("fc2 costs most, +5.00 points of test error (95 % interval ")
+    assert said.sentence.startswith(
+        "Width 1, direct, 2 bits: fc2 costs most, +5.00 points of test error (95 % interval "
+    )
     assert "2.00 points more than out, the next (95 % interval " in said.sentence
     assert said.sentence.endswith(" after Holm over 3 pairs of layers): yes.")
 

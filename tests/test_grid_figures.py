@@ -24,9 +24,9 @@ from precsearch.report.figures.sheet import WIDTH
 from precsearch.results import read_training
 
 FAILED = ((0, "float", 1), (3, "retrained-2", 0), (5, "direct-3-fc1", 2))
-ONE_AXIS = GRID.replace("model.width: [0.25, 0.5, 1.0, 2.0], model.depth: [1, 2]", "model.width: [0.5, 1.0, 2.0]").replace(
-    "  layers: true\n  layers_at: {model.width: 1.0, model.depth: 2}\n", ""
-)
+ONE_AXIS = GRID.replace(
+    "model.width: [0.25, 0.5, 1.0, 2.0], model.depth: [1, 2]", "model.width: [0.5, 1.0, 2.0]"
+).replace("  layers: true\n  layers_at: {model.width: 1.0, model.depth: 2}\n", "")
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +217,8 @@ def test_worth_says_how_many_and_why_not() -> None:
     (found,) = worth_answers(compression_rows(plane(made, sizes)))
     assert (found.at, found.told) == ("retrained, 2 bits", "mixed")
     assert found.sentence == (
-        "The effective compression ratio is 8.0 (width 2, depth 1; 95 % interval 8.0 to 8.0), beside 16 by bytes"
-        " alone. 1 network is worse than the smallest float network, so all that is known is a ratio of at most 16."
-        " 1 network is better than the best float network, so all that is known is a ratio of at least 16. Of 3"
-        " networks: yes in 2, not shown in 1."
+        "Retrained, 2 bits: the effective compression ratio is 8.0 (width 2, depth 1; 95 % interval 8.0 to 8.0), beside"
+        " 16 by bytes alone. 1 network is worse than the smallest float network, so all that is known is a ratio of at"
+        " most 16. 1 network is better than the best float network, so all that is known is a ratio of at least 16."
+        " Of 3 networks: yes in 2, not shown in 1."
     )

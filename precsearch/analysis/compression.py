@@ -27,12 +27,13 @@ import numpy as np
 
 from precsearch.analysis.grid import Grid, GridNetwork
 from precsearch.analysis.intervals import Floats, Interval, mean_interval
-from precsearch.analysis.resampling import percentile_ends, resampled_means, seed_resamples
+from precsearch.analysis.resampling import percentile_ends, resampled_means, seed_resamples, student_ends
 
 Bound = Literal["exact", "at least", "at most"]
 Rule = Literal["isotonic", "running-minimum"]
 ALL_CELLS: Final = "all cells"
 _SAME: Final = 1e-12  # errors that differ by less differ by rounding: they are counts over thousands of images
+_FEW: Final = 5  # seeds; of fewer, percentiles of resamples cover too little
 _SIGNS: Final[Mapping[Bound, str]] = {"exact": "", "at least": "≥ ", "at most": "≤ "}
 
 
@@ -62,9 +63,9 @@ class Ratio:
 
     @property
     def interval_text(self) -> str:
-        """``7.2 to 9.0``, ``7.2 or more``; empty where nothing is known."""
+        """``7.2 to 9.0``, ``7.2 or more``, ``wider than the curve``; empty for one seed."""
         if self.low is None and self.high is None:
-            return ""
+            return "wider than the curve" if self.seeds > 1 else ""
         if self.low is None or self.high is None:
             end, side = (self.low, "more") if self.high is None else (self.high, "less")
             return f"{ratio_text(end or 0.0)} or {side}"
@@ -158,9 +159,10 @@ def _rows(grid: Grid, name: str, cells: Sequence[int], rule: Rule, seed: int) ->
     samples = np.array([[each.errors.get(index, np.nan) for index in seeds] for each in (*floats, *quantized)])
     means = resampled_means(samples, weights)
     sizes, curve = fitted(grid, cells, rule)
-    curves = np.full_like(means[:, : len(floats)], np.nan)
-    whole = np.isfinite(means[:, : len(floats)]).all(axis=1)
-    curves[whole] = np.array([float_curve(row, rule) for row in means[whole, : len(floats)]])
+    curves = means[:, : len(floats)].copy()
+    whole = np.isfinite(curves).all(axis=1)
+    for index in np.flatnonzero(whole & (np.diff(curves, axis=1) > 0).any(axis=1)):  # the others fall already
+        curves[index] = float_curve(curves[index], rule)
     rows = []
     for network, errors in zip(quantized, means[:, len(floats) :].T, strict=True):
         kept = whole & np.isfinite(errors)
@@ -168,7 +170,8 @@ def _rows(grid: Grid, name: str, cells: Sequence[int], rule: Rule, seed: int) ->
         value, bound = equal_size(sizes, curve, network.error)
         paired = min(len(network.errors), *(len(each.errors) for each in floats))
         beyond = sizes[0] / network.size, sizes[-1] / network.size
-        low, high = _ends(logs, probabilities[kept], paired, beyond)
+        known = value / network.size if bound == "exact" else None
+        low, high = _ends(logs, probabilities[kept], paired, beyond, known)
         ratio = Ratio(value / network.size, bound, low, high, paired)
         nominal = grid.floats[network.cell].size / network.size
         rows.append(CompressionRow(network, name, mean_interval(list(network.errors.values())), nominal, ratio))
@@ -176,23 +179,27 @@ def _rows(grid: Grid, name: str, cells: Sequence[int], rule: Rule, seed: int) ->
 
 
 def _ends(
-    logs: Floats, probabilities: Floats, seeds: int, beyond: tuple[float, float]
+    logs: Floats, probabilities: Floats, seeds: int, beyond: tuple[float, float], value: float | None
 ) -> tuple[float | None, float | None]:
-    """Ends of the interval from the logarithms of resampled ratios; None where it is open.
+    """Ends of the interval from the logarithms of resampled ratios; None where it leaves the curve.
 
     Args:
         logs: infinite beyond the curve.
         probabilities: of the resamples.
         seeds: that were resampled.
         beyond: ratios at the ends of the curve.
+        value: the ratio; None where it is a bound.
     """
     if seeds < 2:  # noqa: PLR2004 -- one seed has no spread
         return None, None
-    low, high = percentile_ends(logs, probabilities, seeds)
-    ends = {-math.inf: beyond[0], math.inf: beyond[1]}
+    if seeds < _FEW and value is not None:
+        low, high = student_ends(logs, probabilities, seeds, math.log(value))
+    else:
+        low, high = percentile_ends(logs, probabilities, seeds)
+    first, last = (math.log(end) for end in beyond)
     return (
-        None if low == -math.inf else ends.get(low, math.exp(min(low, 700.0))),
-        None if high == math.inf else ends.get(high, math.exp(max(high, -700.0))),
+        None if low < first - _SAME else math.exp(min(low, last)),
+        None if high > last + _SAME else math.exp(max(high, first)),
     )
 
 

@@ -54,13 +54,18 @@ def _where(arm: str, bits: int) -> str:
     return f"{arm}, {bits} bit{'s' if bits > 1 else ''}"
 
 
+def _answer(question: str, at: str, told: Told, sentence: str) -> Answer:
+    """The sentence begins with its place."""
+    return Answer(question, at, told, f"{at[0].upper()}{at[1:]}: {sentence}")
+
+
 def _vanishes(found: Vanishing, largest: str) -> Answer:
     gap = found.largest
     size = f", {largest}" if largest else ""
     trend = "cannot be followed over size" if found.slope is None else _trend(found.slope)
-    start = f"The gap {trend}; in the largest network{size}, it is {GAP.signed(gap.difference.mean)}"
+    start = f"the gap {trend}; in the largest network{size}, it is {GAP.signed(gap.difference.mean)}"
     sentence = f"{start}{_figures(gap)}: {_vanishing(found)}."
-    return Answer(VANISHES, _where(found.arm, found.bits), found.told, sentence)
+    return _answer(VANISHES, _where(found.arm, found.bits), found.told, sentence)
 
 
 def _trend(slope: Comparison) -> str:
@@ -93,9 +98,9 @@ def _axis(found: AxisEffect) -> Answer:
     ending = (
         f"yes, {'more' if effect.difference.mean > 0 else 'less'}" if shown else f"not shown with these seeds{could}"
     )
-    sentence = f"Among networks of equal size {change}{_figures(effect)}: {ending}."
+    sentence = f"among networks of equal size {change}{_figures(effect)}: {ending}."
     told: Told = "yes" if shown else "not shown"
-    return Answer(f"Does {axis} change the gap at equal size?", _where(found.arm, found.bits), told, sentence)
+    return _answer(f"Does {axis} change the gap at equal size?", _where(found.arm, found.bits), told, sentence)
 
 
 def _worth_of(arm: str, bits: int, rows: Sequence[CompressionRow]) -> Answer:
@@ -107,7 +112,7 @@ def _worth_of(arm: str, bits: int, rows: Sequence[CompressionRow]) -> Answer:
     counts = {"yes": above, "no": below, "not shown": len(rows) - above - below}
     ending = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
     sentence = f"{_ratios(rows)} Of {len(rows)} networks: {ending}."
-    return Answer(WORTH, _where(arm, bits), told, sentence)
+    return _answer(WORTH, _where(arm, bits), told, sentence)
 
 
 def _ratios(rows: Sequence[CompressionRow]) -> str:
@@ -115,7 +120,7 @@ def _ratios(rows: Sequence[CompressionRow]) -> str:
     exact = sorted((row for row in rows if row.ratio.bound == "exact"), key=lambda row: row.ratio.value)
     ends = [_ratio(row) for row in (exact[0], exact[-1])] if len(exact) > 1 else [_ratio(row) for row in exact]
     nominal = " to ".join(dict.fromkeys(ratio_text(end(row.nominal for row in rows)) for end in (min, max)))
-    said = [f"The effective compression ratio is {' to '.join(ends)}, beside {nominal} by bytes alone."] if ends else []
+    said = [f"the effective compression ratio is {' to '.join(ends)}, beside {nominal} by bytes alone."] if ends else []
     for bound, why in (("at most", "worse than the smallest"), ("at least", "better than the best")):
         own = [row for row in rows if row.ratio.bound == bound]
         if own:
@@ -142,7 +147,7 @@ def _layer(found: MostSensitive) -> Answer:
         f" {over} more than {found.after}, the next{carried}: {ending}."
     )
     at = ", ".join(filter(None, [point_text(found.at), _where(found.arm, found.bits)]))
-    return Answer(LAYER, at, "yes" if found.shown else "not shown", sentence)
+    return _answer(LAYER, at, "yes" if found.shown else "not shown", sentence)
 
 
 def _figures(found: Comparison) -> str:

@@ -74,3 +74,29 @@ def percentile_ends(values: Floats, probabilities: Floats, n: int, level: float 
     low = ordered[np.searchsorted(np.cumsum(mass), tail)]
     high = ordered[::-1][np.searchsorted(np.cumsum(mass[::-1]), tail)]
     return float(low), float(high)
+
+
+def student_ends(
+    values: Floats, probabilities: Floats, n: int, center: float, level: float = LEVEL
+) -> tuple[float, float]:
+    """Student's interval with the standard error of a bootstrap distribution, for samples too few for percentiles.
+
+    No percentile lies beyond the resamples: of three samples they hold the mean three times in four at best.
+
+    Args:
+        values: one a resample; where one is infinite so is that end.
+        probabilities: of the resamples.
+        n: samples that were resampled, at least 2.
+        center: the estimate.
+        level: of the interval.
+    """
+    from scipy import stats
+
+    finite = np.isfinite(values)
+    mass = probabilities[finite] / probabilities[finite].sum()
+    mean = mass @ values[finite]
+    error = math.sqrt(float(mass @ (values[finite] - mean) ** 2) * n / (n - 1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    low = -math.inf if (values == -math.inf).any() else center - half
+    high = math.inf if (values == math.inf).any() else center + half
+    return low, high

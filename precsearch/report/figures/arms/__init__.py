@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report.figures.arms.bits import bits_over_seeds
 from precsearch.report.figures.arms.differences import error_differences, gap_differences, nll_differences
 from precsearch.report.figures.arms.disturbed import bit_flips, corruptions, over_epsilon
-from precsearch.report.figures.arms.metrics import brier, calibration, gap, loss_gap, nll, test_error
-from precsearch.report.figures.arms.reliability import reliability
-from precsearch.report.figures.arms.scatter import gap_against_nll
-from precsearch.report.figures.arms.tuning import tuned_settings
 from precsearch.report.figures.arms.grid_error import error_by_size
 from precsearch.report.figures.arms.grid_gap import gap_by_size
 from precsearch.report.figures.arms.grid_layers import layer_alone
 from precsearch.report.figures.arms.grid_ratio import ratio_by_size
 from precsearch.report.figures.arms.grid_shape import shape
+from precsearch.report.figures.arms.metrics import brier, calibration, gap, loss_gap, nll, test_error
+from precsearch.report.figures.arms.reliability import reliability
+from precsearch.report.figures.arms.scatter import gap_against_nll
+from precsearch.report.figures.arms.tuning import tuned_settings
 
 if TYPE_CHECKING:
     from precsearch.report.arms.reading import ArmsData

@@ -109,7 +109,7 @@ def _range(axes: Axes, x: float, row: CompressionRow, color: str) -> None:
         }
         axes.annotate("", xy=(x, ratio.value), xytext=(0, away), textcoords="offset points", arrowprops=arrow)
         return
-    if ratio.low is None and ratio.high is None:
+    if ratio.seeds < 2:  # noqa: PLR2004 -- one seed has no interval
         return
     bottom, top = axes.get_ylim()
     axes.plot([x, x], [ratio.low or ratio.value, ratio.high or ratio.value], color=color, linewidth=1.4, alpha=0.6)
