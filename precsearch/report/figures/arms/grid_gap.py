@@ -92,13 +92,9 @@ def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
         f" networks of the panel. Grey: within {GAP.amount(GAP.margin or 0.0)} of none."
     )
     for run, _, arm, _ in panels:
-        for each in (found for found in run.gridded.vanishings if found.arm == arm):
-            what = f"{marks.prefixed_label(runs, run)}{each.arm}, {marks.bits_text(each.bits)}"
-            slope = (
-                "" if each.slope is None else f"{GAP.signed(each.slope.difference.mean)} with each doubling of size, "
-            )
-            text += f" {what[0].upper()}{what[1:]}: {slope}{GAP.signed(each.largest.difference.mean)} in the largest"
-            text += f" network; does it vanish? {each.told.capitalize()}."
+        told = [f"{marks.bits_text(each.bits)} {each.told}" for each in run.gridded.vanishings if each.arm == arm]
+        if told:
+            text += f" Does it vanish? {marks.prefixed_label(runs, run)}{marks.ARMS[arm]}: {', '.join(told)}."
     return text
 
 
