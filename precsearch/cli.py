@@ -4,9 +4,9 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 finished with failed 
 
 With ``--json`` exactly one JSON object goes to stdout and everything else to stderr:
 
-- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`; the first two add ``report``
-  and ``exit_status``.
-- ``run --dry-run``: `precsearch.report.plan.plan_dict`.
+- ``run``, ``resume``, ``list``: `precsearch.report.view.RunView.to_dict`, for arms
+  `precsearch.report.arms_view.ArmsView.to_dict`; the first two add ``report`` and ``exit_status``.
+- ``run --dry-run``: `precsearch.report.plan.plan_dict`, for arms `precsearch.report.arms_tables.look_dict`.
 - ``inspect``: `precsearch.report.inspection.inspection_dict`.
 - ``show``: `precsearch.report.shown.Shown.to_dict`.
 - ``report``: `precsearch.report.page.Written.to_dict`.
@@ -22,17 +22,21 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 import precsearch
 from precsearch import commands
 from precsearch.errors import ConfigurationError
-from precsearch.options import Address, Json, Overrides, Runner, RunPath, Space, Trials
+from precsearch.options import Address, Json, Overrides, Runner, RunPath, Space, Training, Trials
 from precsearch.options import changes as _changes
 from precsearch.options import number as _number
 from precsearch.report.complaints import InterruptedRunError, complaint
+
+if TYPE_CHECKING:
+    from precsearch.experiment import Experiment
 
 app = typer.Typer(
     name="precsearch",
@@ -42,6 +46,20 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _of_kind(experiment: Experiment, trials: int | None = None) -> ModuleType:
+    """Whose commands are for an experiment of this kind."""
+    if experiment.kind == "search":
+        return commands
+    if trials is not None:
+        raise ConfigurationError(
+            f"--trials is for searches, but this is of kind {experiment.kind}; --set {experiment.kind}.seeds=N says "
+            "how many seeds every arm has"
+        )
+    from precsearch import arms
+
+    return arms
 
 
 def _version(wanted: bool) -> None:
@@ -70,16 +88,15 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; train and write nothing.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Search: train the trials of a study and keep its front. Continues an unfinished run directory."""
+    """Train what an experiment asks for: a search, or arms to compare. Continues an unfinished run directory."""
     from precsearch.experiment.loading import bundled, load_experiment
     from precsearch.results import RunDirectory
 
     given = [*(overrides or ()), *_changes(trials, executor, address)]
     experiment = load_experiment(space or bundled("digits.yaml"), given)
     directory = RunDirectory(output or Path("runs") / experiment.name)
-    if dry_run:
-        return commands.plan(experiment, directory, as_json)
-    return commands.study(experiment, directory, as_json)
+    of_kind = _of_kind(experiment, trials)
+    return int((of_kind.plan if dry_run else of_kind.study)(experiment, directory, as_json))
 
 
 @app.command()
@@ -100,26 +117,19 @@ def resume(
 
     directory = RunDirectory(path)
     directory.require()
-    return commands.study(
-        load_experiment(directory.experiment, _changes(trials, executor, address)), directory, as_json
-    )
+    experiment = load_experiment(directory.experiment, _changes(trials, executor, address))
+    return int(_of_kind(experiment, trials).study(experiment, directory, as_json))
 
 
 @app.command(name="list")
 def list_(path: RunPath, as_json: Json = False) -> int:
-    """List the trials and the front of a run. Starts and changes nothing."""
-    from precsearch.report.view import read_run
+    """List the trials and the front of a run, or its arms. Starts and changes nothing."""
+    from precsearch.experiment.loading import load_experiment
     from precsearch.results import RunDirectory
 
-    view = read_run(RunDirectory(path))
-    if as_json:
-        commands.print_json(view.to_dict())
-    else:
-        from precsearch.report.console import console
-        from precsearch.report.summary import print_list
-
-        print_list(console(), view)
-    return 0
+    directory = RunDirectory(path)
+    directory.require()
+    return int(_of_kind(load_experiment(directory.experiment)).list_run(directory, as_json))
 
 
 @app.command()
@@ -127,12 +137,13 @@ def show(
     path: RunPath,
     trial: Annotated[int | None, _number("--trial", "Its number; the best one if left out.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The baseline beside it: uniform, random or float.")] = None,
+    training: Training = None,
     as_json: Json = False,
 ) -> int:
     """Show one trial: its bits, curves and costs, and the baselines beside it. Starts and changes nothing."""
     from precsearch.results import RunDirectory
 
-    return commands.show(RunDirectory(path), trial, baseline, as_json)
+    return commands.show(RunDirectory(path), trial, baseline, training, as_json)
 
 
 @app.command()
@@ -161,11 +172,11 @@ def confirm(
     as_json: Json = False,
 ) -> int:
     """Train the front's allocations again on fresh seeds, beside uniform, random and float, and say what stands."""
-    from precsearch.experiment.loading import load_experiment
+    from precsearch.experiment.loading import for_searches, load_experiment
     from precsearch.results import RunDirectory
 
     directory = RunDirectory(path)
-    directory.require()
+    for_searches(directory, "confirm", "its arms have fresh seeds already")
     experiment = load_experiment(directory.experiment, _changes(None, executor, address))
     act = commands.confirm_plan if dry_run else commands.confirm
     return act(experiment, directory, seeds, trials or (), as_json)
@@ -180,6 +191,7 @@ def export(
         float | None, _number("--budget", "At this limit, of a search over a range; else the best one under it.", float)
     ] = None,
     knee: Annotated[bool, typer.Option("--knee", help="The knee of the front.")] = False,
+    training: Training = None,
     format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,
     as_json: Json = False,
@@ -189,7 +201,7 @@ def export(
     from precsearch.results import RunDirectory
 
     allocation, text = export_allocation(
-        RunDirectory(path), trial=trial, budget=budget, knee=knee, format=format_, output=output
+        RunDirectory(path), trial=trial, budget=budget, knee=knee, training=training, format=format_, output=output
     )
     if as_json:
         target = str(output) if output else None

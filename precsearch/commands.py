@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from precsearch.errors import ConfigurationError
 from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
@@ -77,7 +78,7 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view, to = read_run(directory), console(stderr=as_json)
     print_summary(to, view, finished_before=observer.watch.idle)
-    page = _closing_report(directory, as_json)
+    page = closing_page(directory, as_json)
     print_files(to, view, page)
     if as_json:
         told = {"finished": not summary.elsewhere, "report": str(page) if page else None}
@@ -85,13 +86,29 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     return view.exit_status
 
 
-def show(directory: RunDirectory, trial: int | None, baseline: str | None, as_json: bool) -> int:
+def list_run(directory: RunDirectory, as_json: bool) -> int:
+    """`list`: print every trial and the front -> the exit status. Starts and changes nothing."""
+    from precsearch.report.console import console
+    from precsearch.report.summary import print_list
+    from precsearch.report.view import read_run
+
+    view = read_run(directory)
+    if as_json:
+        print_json(view.to_dict())
+    else:
+        print_list(console(), view)
+    return 0
+
+
+def show(directory: RunDirectory, trial: int | None, baseline: str | None, training: str | None, as_json: bool) -> int:
     """`show`: print one training -> the exit status. Nothing is started or written."""
     from precsearch.report.console import console
     from precsearch.report.show import print_shown
-    from precsearch.report.shown import read_shown
+    from precsearch.report.shown import read_shown, read_training_shown
 
-    shown = read_shown(directory, trial, baseline)
+    if training is not None and (trial is not None or baseline is not None):
+        raise ConfigurationError("--training goes with no other choice; drop --trial and --baseline")
+    shown = read_shown(directory, trial, baseline) if training is None else read_training_shown(directory, training)
     if as_json:
         print_json(shown.to_dict())
     else:
@@ -151,7 +168,7 @@ def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials:
     found, to = read_confirmed(view.confirmed, experiment.inner.budget.kind), console(stderr=as_json)
     print_confirmed(to, found)
     print_claims(to, found)
-    page = _closing_report(directory, as_json)
+    page = closing_page(directory, as_json)
     if page is not None:
         to.print(f"The report is {page}", soft_wrap=True)
     status = exit_status_of(plan, view.confirmed)
@@ -162,7 +179,7 @@ def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials:
     return status
 
 
-def _closing_report(directory: RunDirectory, as_json: bool) -> Path | None:
+def closing_page(directory: RunDirectory, as_json: bool) -> Path | None:
     """The page, written once more; None where it could not be, which is said."""
     from precsearch.report.redraw import closing_report
 

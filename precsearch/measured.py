@@ -12,6 +12,8 @@ from precsearch.errors import RunDirectoryError
 from precsearch.files import write_json
 
 FILE: Final = "evaluation.json"
+DRAWN: Final = "drawn.json"
+"""The same of a network that is drawn to the end: `Evaluation.draws` is above 1, unless one was asked for."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Norm = Literal["linf", "l2"]
 
@@ -209,17 +211,13 @@ class Evaluation(_Measured):
             found["perturbation"] = self.perturbations[0].largest if median is None else median
         return {f"{self.split}_{name}": value for name, value in found.items()}
 
-    def write(self, directory: Path) -> None:
-        """Write `FILE` into a trial's directory."""
-        write_json(directory / FILE, self.model_dump(mode="json"))
+    def write(self, directory: Path, name: str = FILE) -> None:
+        """Write `FILE`, or `DRAWN`, into a trial's directory."""
+        write_json(directory / name, self.model_dump(mode="json"))
 
 
 def read_evaluation(directory: Path, name: str = FILE) -> Evaluation | None:
-    """The evaluation of one trial's directory; None where it has none.
-
-    Args:
-        directory: of the trial.
-        name: of the file.
+    """The evaluation of one trial's directory, or that in `DRAWN`; None where it has none.
 
     Raises:
         RunDirectoryError: when the file is there but cannot be read.

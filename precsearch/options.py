@@ -34,6 +34,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=V", help="Override one setting; may be repeated.")
 ]
 Trials = Annotated[int | None, number("--trials", "Trials in all (study.n_trials).", least=1)]
+Training = Annotated[str | None, typer.Option(metavar="NAME", help="A training of arms, such as 0003-uniform-02.")]
 Runner = Annotated[str | None, typer.Option("--executor", help="Who runs the trials: inprocess or ray.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT.  [default: local]")

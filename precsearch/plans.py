@@ -136,6 +136,7 @@ class TrialPlan(_Frozen):
         budgets: what each budget allows, `inner.budget` first.
         peaks: ``fewest``, ``most`` -> the peak of activation memory at so many bits; empty where it is not known.
         images: split -> number of images.
+        costs: metric -> what the allocation costs, where it is known before any training.
     """
 
     model: str
@@ -151,3 +152,4 @@ class TrialPlan(_Frozen):
     budgets: tuple[BudgetPlan, ...]
     peaks: dict[Literal["fewest", "most"], PeakPlan] = {}
     images: dict[str, int]
+    costs: dict[str, float] = {}

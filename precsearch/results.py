@@ -5,11 +5,12 @@ No torch and no optuna here: `list`, `export` and `report` read a copied run dir
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from precsearch.errors import RunDirectoryError
+from precsearch.errors import ConfigurationError, RunDirectoryError
 from precsearch.files import write_json
 from precsearch.records import (
     SELECTABLE_METRICS,
@@ -21,9 +22,10 @@ from precsearch.records import (
 )
 
 __all__ = [
-    "SELECTABLE_METRICS", "Observer", "Progress", "RunDirectory", "Session", "TrainingRecord", "TrialRecord",
+    "RECORD", "SELECTABLE_METRICS", "Observer", "Progress", "RunDirectory", "Session", "TrainingRecord", "TrialRecord",
     "TrialResult", "TrialState", "read_record", "read_steps", "read_training",
 ]  # fmt: skip
+RECORD: Final = "result.json"  # a training that has one has ended
 AnyRecord = TypeVar("AnyRecord", bound=TrialRecord)
 
 
@@ -137,9 +139,24 @@ class RunDirectory:
         """Every finished training of the tuning and its directory; `params` says what was tried."""
         return _trainings(self.path / "tuning")
 
+    def find_training(self, name: str) -> Path:
+        """The directory of a training of a `compare` or a `grid` by its own name, such as ``0003-uniform-02``.
+
+        Raises:
+            ConfigurationError: when there is none; says which is nearest.
+            RunDirectoryError: when this is no run directory.
+        """
+        self.require()
+        there = [path.name for path in sorted(self.path.glob("trainings/*/"))]
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(there)}"
+            raise ConfigurationError(f"a training of {self.path} must be named, but got {name!r}{hint}")
+        return self.path / "trainings" / name
+
     def write_record(self, directory: Path, record: TrialRecord) -> None:
         """Write `result.json` into a trial's or baseline's directory."""
-        write_json(directory / "result.json", record.model_dump(mode="json"))
+        write_json(directory / RECORD, record.model_dump(mode="json"))
 
 
 def read_record(directory: Path) -> TrialRecord | None:
@@ -161,7 +178,7 @@ def read_training(directory: Path) -> TrainingRecord | None:
 
 
 def _read(directory: Path, kind: type[AnyRecord]) -> AnyRecord | None:
-    path = directory / "result.json"
+    path = directory / RECORD
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

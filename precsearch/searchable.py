@@ -176,7 +176,7 @@ class SearchableModel(nn.Module):
         self._drawn_from = self.generator.get_state()
         drawn = self.sampler.draw(self.temperature)
         self.dials.set(drawn.candidates, drawn.relaxed_SK, self._looked)
-        if self._searching and not again:
+        if self._searching and not (again or self.sampler.held):
             self._diagnosis.watch(drawn.candidates, drawn.relaxed_SK)
         return self._looked
 

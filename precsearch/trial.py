@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,22 +13,27 @@ from precsearch.conversion import apply_allocation, preview, reread
 from precsearch.data import Batches, hold_out_at_random, load_data, training_batches
 from precsearch.evaluation.accuracy import measure
 from precsearch.evaluation.alone import candidates_in
+from precsearch.evaluation.drawn import evaluate_drawn
 from precsearch.evaluation.metrics import bits_by_layer, costs, evaluate
 from precsearch.evaluation.whole import SplitName, check_measurable, evaluate_network
 from precsearch.experiment import Experiment
 from precsearch.files import write_text
+from precsearch.measured import DRAWN
 from precsearch.models import weights_used
 from precsearch.plans import TrialPlan
 from precsearch.quantization.whole_model import set_kernels
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.searchable import SearchableModel
-from precsearch.training.building import build_network, make_network
+from precsearch.training.building import FLOAT, build_network, make_network
 from precsearch.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from precsearch.training.computing import computing
+from precsearch.training.computing import computing, threads
 from precsearch.training.continuing import check_continues, trained_with, under_limit
-from precsearch.training.epochs import check_finite
+from precsearch.training.drawn import DrawnStage
+from precsearch.training.epochs import check_finite, check_metrics
 from precsearch.training.floating import FloatStage
 from precsearch.training.fronts import leave_front
+from precsearch.training.noise import Noise
+from precsearch.training.noises import noise_of
 from precsearch.training.provenance import origin
 from precsearch.training.recalibration import recalibrate
 from precsearch.training.stages import FinetuneStage, SearchStage
@@ -42,7 +45,8 @@ def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "
     Continues from ``session.resume()`` where there is a checkpoint; an interrupted and resumed trial equals an
     uninterrupted one to the bit (on one machine, with the same number of threads). What may have changed since
     then is said in `precsearch.training.continuing`. Leaves ``steps.jsonl``, ``allocation.json``, ``evaluation.json``
-    and ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well.
+    and ``weights.safetensors`` in the session's directory; where the budget has a range, `leave_front`'s files as well;
+    where it is drawn to the end, ``drawn.json``, and metrics whose names begin with ``drawn_``.
 
     Args:
         experiment: a resolved point of the search space.
@@ -55,15 +59,18 @@ def run_trial(experiment: Experiment, session: Session, evaluated: SplitName = "
         ConfigurationError, DataError: when the experiment cannot be run at all.
     """
     started = time.monotonic()
-    with _threads(experiment.executor.threads), torch.random.fork_rng(devices=[]):
+    with threads(experiment.executor.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(session.seed)
         training = _Training(experiment, session)
-        allocation, model = training.run()
-        metrics = _finite(evaluate(model, training.data, allocation))
-        evaluation = evaluate_network(
-            model, training.data, experiment.evaluate, evaluated, session.seed, training.candidates
-        )
-    metrics |= _finite(evaluation.metrics())
+        allocation, model, drawn = training.run()
+        asked = (training.data, experiment.evaluate, evaluated, session.seed, training.candidates)
+        metrics = check_metrics(evaluate(model, training.data, allocation))
+        evaluation = evaluate_network(model, *asked)
+        metrics |= check_metrics(evaluation.metrics())
+        if drawn is not None:
+            as_drawn, further = evaluate_drawn(drawn, *asked)
+            metrics |= check_metrics(further)
+            as_drawn.write(session.directory, DRAWN)
     provenance = (
         origin(experiment, session)
         | {
@@ -89,14 +96,17 @@ def inspect_trial(experiment: Experiment) -> TrialPlan:
     check_measurable(experiment.evaluate, data)
     with torch.random.fork_rng(devices=[]):
         network = make_network(experiment, data, 0)
-    return preview(
+    sampler = experiment.inner.sampler
+    known = network.allocation() if sampler in ("fixed", "uniform", FLOAT) else None
+    plan = preview(
         network.conversion,
         network.plan,
-        network.allocation() if experiment.inner.sampler == "fixed" else None,
+        known if sampler == "fixed" else None,
         model=experiment.model.name,
         parameters=sum(p.numel() for p in network.model.parameters()),
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     )
+    return plan.model_copy(update={"costs": costs(known) if known is not None else {}})
 
 
 class _Training:
@@ -114,22 +124,24 @@ class _Training:
         self.allocation: Allocation | None = None
         network = make_network(experiment, self.data, session.seed)
         self.candidates = candidates_in(network.conversion)
+        self.noise_on = noise_of(experiment, self.data, network.conversion, session.seed)
         train, held_out = self.data.train, None
         if self.inner.logits.update == "alternate":
             train, rest = hold_out_at_random(train, self.inner.logits.holdout, self.order)
             held_out = self._batches(rest)
         self.batches = self._batches(train)
+        noise = self.noise_on(network.model)
         self.stage: SearchStage | FloatStage | FinetuneStage
         if isinstance(network, SearchableModel):
-            self.stage = SearchStage(network, self.inner, self.batches, held_out, self.computing)
+            self.stage = SearchStage(network, self.inner, self.batches, held_out, self.computing, noise)
         else:
-            self.stage = FloatStage(network, self.inner, self.batches, self.computing)
+            self.stage = FloatStage(network, self.inner, self.batches, self.computing, noise)
 
     def _batches(self, split: Any) -> Batches:
         return training_batches(split, self.experiment.data, self.order)
 
-    def run(self) -> tuple[Allocation, nn.Module]:
-        """Train to the end -> the allocation found, and the model that has it."""
+    def run(self) -> tuple[Allocation, nn.Module, SearchableModel | None]:
+        """Train to the end -> the allocation found, the model that has it, and that which is drawn to the end."""
         self._resume()
         epochs = self.inner.epochs
         phases = ["warmup"] * epochs.warmup + ["search"] * epochs.search + ["finetune"] * epochs.finetune
@@ -141,9 +153,13 @@ class _Training:
             self._report(phase, 1 + phases[:done].count(phase), done + 1, len(phases), loss)
         if not isinstance(self.stage, FinetuneStage):
             self._discretize(self.stage)
+        if not phases:
+            self._write_steps()
         if self.allocation is None:
             raise RuntimeError("a discretized trial has an allocation")
-        return self.allocation, self.stage.model
+        if isinstance(self.stage, DrawnStage):
+            return self.allocation, *self.stage.part()
+        return self.allocation, self.stage.model, None
 
     def _epoch(self, phase: str) -> float:
         if isinstance(self.stage, FinetuneStage):
@@ -154,9 +170,13 @@ class _Training:
         self.allocation = stage.settle()
         if isinstance(stage, SearchStage):
             leave_front(self.session.directory, stage.searchable, origin(self.experiment, self.session))
-        model = stage.freeze()
-        recalibrate(model, self.batches)
-        self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
+        self.stage = self._finetuning(stage.model if self.inner.stochastic else stage.freeze(), stage.noise)
+        recalibrate(self.stage.model, self.batches)
+
+    def _finetuning(self, model: nn.Module, noise: Noise) -> FinetuneStage:
+        if isinstance(model, SearchableModel):
+            return DrawnStage(model, self.inner, self.batches, self.computing, noise)
+        return FinetuneStage(model, self.inner, self.batches, self.computing, noise)
 
     def _report(self, phase: str, epoch: int, step: int, steps: int, loss: float) -> None:
         measured = measure(self.stage.model, self.data.validation)
@@ -209,30 +229,19 @@ class _Training:
         check_continues(state.get("experiment"), self.experiment)
         if state["allocation"] is not None:
             self.allocation = under_limit(Allocation.from_json(state["allocation"]), self.inner)
-            model, _ = build_network(self.experiment, self.data)
-            apply_allocation(model, self.allocation)
-            set_kernels(model, self.experiment.executor.kernels)
-            self.stage = FinetuneStage(model, self.inner, self.batches, self.computing)
+            if self.inner.stochastic:
+                self.stage = self._finetuning(self.stage.model, self.stage.noise)
+            else:
+                model, _ = build_network(self.experiment, self.data)
+                apply_allocation(model, self.allocation)
+                set_kernels(model, self.experiment.executor.kernels)
+                self.stage = self._finetuning(model, self.noise_on(model))
         self.stage.load_state_dict(state["stage"])
+        if isinstance(self.stage, DrawnStage):
+            self.allocation = self.stage.searchable.allocation()
         self.history = [Progress.model_validate(progress) for progress in state["history"]]
         self._write_steps()
         # Told again: the process may have died between the checkpoint and the report.
         self.session.report(self.history[-1], folder)
         self.order.set_state(state["order"])
         torch.random.set_rng_state(state["rng"])
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    for name, value in metrics.items():
-        check_finite(name, value)
-    return metrics
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,7 +11,8 @@ from typing import Any
 
 from made_arms import COMPARE, MadeArms, make_arms
 
-from precsearch.report.arms.reading import DRAWN, ArmsData, read_arms_data
+from precsearch.measured import DRAWN
+from precsearch.report.arms.reading import ArmsData, read_arms_data
 from precsearch.results import RunDirectory, TrainingRecord, read_training
 
 EVERY_KIND = COMPARE.replace(

@@ -12,11 +12,11 @@ LISTING = [
     "errors", "files", "allocation", "torchvision_import", "imports", "space", "plans", "records", "results",
     "measured",
     "experiment", "selection", "quantization", "precision", "layers", "conversion", "searchable", "data", "models",
-    "training", "evaluation", "trial", "study", "analysis", "report", "export", "commands", "options",
+    "training", "evaluation", "trial", "study", "analysis", "report", "export", "commands", "arms", "options",
     "cli", "__main__",
 ]  # fmt: skip
 LIGHT = {"errors", "files", "allocation", "imports", "space", "plans", "records", "results", "measured", "experiment",
-         "selection", "torchvision_import", "analysis", "report", "export", "commands", "options", "cli",
+         "selection", "torchvision_import", "analysis", "report", "export", "commands", "arms", "options", "cli",
          "__init__"}  # fmt: skip
 HEAVY = {"torch", "torchvision", "optuna", "ray", "matplotlib"}
 ROOT = Path(__file__).parent.parent / "precsearch"

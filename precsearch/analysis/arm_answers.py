@@ -13,6 +13,7 @@ from precsearch.analysis.arms import CONTROLS, DRAWN, EQUAL_COST, ERROR, GAP, LE
 from precsearch.analysis.intervals import Interval
 
 REGULARIZES: Final = "Does stochastic precision regularize? (train-test gap, NLL, test error)"
+MORE: Final = "Does it regularize more than noise does? (dropout, weight noise of the power of the draws)"
 UNIFORM: Final = "Are learned allocations near-uniform?"
 BEATS: Final = "Does learning the allocation beat uniform or random bits at equal cost?"
 NEAR: Final = 0.5  # bits a layer: nearer to one bit-width for all than to the next
@@ -22,7 +23,7 @@ _BY_VERDICT: Final[dict[str, Told]] = {"shown better": "yes", "shown worse": "no
 
 
 def regularizes(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
-    """For each cell and way of measuring a stochastic arm: against uniform bits, and against the noise controls.
+    """For each cell and way of measuring a stochastic arm: against uniform bits, then against the noise controls.
 
     Yes where the gap, the negative log-likelihood or the test error is shown better and none is shown worse; no where
     one is shown worse and none better, or all are equivalent; mixed where one is better and one worse.
@@ -35,19 +36,18 @@ def regularizes(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
         each for each in claims if each.differences.arm.kind in {STOCHASTIC, DRAWN} and each.measure.metric in _ASKED
     ]
     own.sort(key=lambda each: (each.differences.cell, each.differences.arm.name))
-    found = []
+    found: dict[str, list[Answer]] = {REGULARIZES: [], MORE: []}
     for _, group in groupby(own, key=lambda each: (each.differences.cell, each.differences.arm)):
         mine = list(group)
         others = dict.fromkeys(each.differences.against for each in mine)
         bases = [arm for arm in others if arm.kind == "uniform"] or [arm for arm in others if arm.arm == reference]
-        controls = [arm for arm in others if arm.kind in CONTROLS and arm not in bases]
-        for base in bases:
-            against = [each for each in mine if each.differences.against == base]
-            said = [_listed(against)]
-            said += [_listed([each for each in mine if each.differences.against == arm]) for arm in controls]
-            told = _together([_BY_VERDICT.get(each.verdict, "not shown") for each in against], _shown(against))
-            found.append(Answer(REGULARIZES, against[0].at, told, f"{_at(against[0].at)}{' '.join(said)}"))
-    return found
+        controls = [arm for arm in others if arm.kind in CONTROLS]
+        for question, arms in ((REGULARIZES, bases), (MORE, controls)):
+            for arm in arms:
+                against = [each for each in mine if each.differences.against == arm]
+                told = _together([_BY_VERDICT.get(each.verdict, "not shown") for each in against], _shown(against))
+                found[question].append(Answer(question, against[0].at, told, f"{_at(against[0].at)}{_listed(against)}"))
+    return [*found[REGULARIZES], *found[MORE]]
 
 
 def near_uniform(rows: Sequence[UniformityRow], kinds: Mapping[str, str], places: Mapping[int, str]) -> list[Answer]:

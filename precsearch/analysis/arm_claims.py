@@ -52,6 +52,7 @@ class ArmClaim:
         verdict: by the rule.
         comparison: the figures.
         sentence: the claim, to be read as it is.
+        doubts: what else speaks against it; empty where nothing does.
     """
 
     differences: Differences
@@ -60,6 +61,7 @@ class ArmClaim:
     verdict: Verdict
     comparison: Comparison
     sentence: str
+    doubts: str = ""
 
     @property
     def told(self) -> str:

@@ -185,7 +185,7 @@ def disturbed_claims(
                 said = {arm.name: rows[each.cell, arm, condition].caveat for arm in (each.arm, each.against)}
                 doubts = "; ".join(f"{name}: {caveat}" for name, caveat in said.items() if caveat)
                 doubt = f" Masking checks speak against it ({doubts}): attacks that fail look the same."
-                found.append(replace(claim, sentence=claim.sentence + doubt) if doubts else claim)
+                found.append(replace(claim, sentence=claim.sentence + doubt, doubts=doubts) if doubts else claim)
     return found
 
 

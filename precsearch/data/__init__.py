@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from precsearch.data.arrays import load_arrays
 from precsearch.data.augment import AUGMENTATIONS
 from precsearch.data.batches import Batches as Batches
 from precsearch.data.cifar10 import load_cifar10
@@ -34,7 +35,10 @@ DATA_SETS: dict[str, Callable[[DataSettings], DataSet]] = {
     "cifar10": load_cifar10,
     "image_folder": load_image_folder,
     "imagenet": load_imagenet,
+    "arrays": load_arrays,
 }
+OF_PIXELS = frozenset(DATA_SETS) - {"arrays"}
+"""The data sets whose inputs are known to span 0 to 1, unless they are normalized."""
 
 
 def load_data(settings: DataSettings) -> DataSet:
@@ -59,10 +63,10 @@ def load_data(settings: DataSettings) -> DataSet:
     else:
         function = DATA_SETS[registered(settings.name, DATA_SETS, "data.name")]
         data_keys(settings)
-    # Trials that differ in what plays no part share the memory; a relative root means another after a chdir.
-    root = str(Path(settings.root).expanduser().absolute())
+    # Trials that differ in what plays no part share the memory; a relative path means another after a chdir.
+    placed = settings.at_home(Path.cwd())
     plain = {"augment": "none"} if not own and (settings.model_extra or {}).get("augment") == "crop-flip" else {}
-    return _load(settings.model_copy(update={"root": root, "batch_size": 1, **plain}), function)
+    return _load(placed.model_copy(update={"batch_size": 1, **plain}), function)
 
 
 def training_batches(split: BaseSplit, settings: DataSettings, generator: torch.Generator) -> Batches:

@@ -21,6 +21,7 @@ from precsearch.data.batches import Batches
 from precsearch.data.dataset import Split
 from precsearch.evaluation.images import Images
 from precsearch.evaluation.randomness import stream
+from precsearch.evaluation.victims import MeanOverDraws, mean_of
 from precsearch.layers.weights import weights_of
 from precsearch.measured import BitFlips
 from precsearch.quantization.grids import Grid
@@ -37,13 +38,15 @@ def measure_bit_flips(
 ) -> tuple[BitFlips, ...]:
     """Accuracy of `model` with bits of its weights flipped, for each rate and independent draw of flips.
 
-    An answer that is no longer finite is wrong.
+    An answer that is no longer finite is wrong. Of the mean over drawn allocations each is packed by itself and gets
+    flips of its own; the answer is the mean over all of them.
     """
     split = Split(images.inputs, images.targets)
 
     def accuracy(rate: float, draw: int) -> float:
-        with flipped(model, rate, stream(seed, "bit_flips", rate, draw)):
-            return _accuracy(model, split)
+        outputs = _faulty_outputs(model, split, rate, (seed, "bit_flips", rate, draw))
+        right = (outputs.argmax(1) == split.targets) & outputs.isfinite().all(1)
+        return int(right.sum()) / len(split)
 
     return tuple(BitFlips(rate=rate, accuracies=tuple(accuracy(rate, draw) for draw in range(draws))) for rate in rates)
 
@@ -121,13 +124,13 @@ def _faulty_float(weight: Tensor, rate: float, generator: torch.Generator) -> Te
     return (after - ((after >> (_WORD_BITS - 1)) << _WORD_BITS)).to(torch.int32).view(torch.float32)
 
 
-@torch.no_grad()
-def _accuracy(model: nn.Module, split: Split) -> float:
-    right = 0
-    for inputs, targets in Batches(split, _BATCH):
-        outputs = model(inputs)
-        right += int(((outputs.argmax(1) == targets) & outputs.isfinite().all(1)).sum())
-    return right / len(split)
+def _faulty_outputs(model: nn.Module, split: Split, rate: float, labels: tuple[Any, ...]) -> Tensor:
+    """Logits or log-probabilities [N, classes] with flips from the stream that the labels name."""
+    if isinstance(model, MeanOverDraws):
+        parts = enumerate(model.each())
+        return mean_of([_faulty_outputs(one, split, rate, (*labels, i)).log_softmax(1) for i, one in parts])
+    with flipped(model, rate, stream(*labels)), torch.no_grad():
+        return torch.cat([model(inputs) for inputs, _ in Batches(split, _BATCH)])
 
 
 @torch.no_grad()

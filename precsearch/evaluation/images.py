@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from precsearch.data import DATA_SETS, Batches, DataSet
+from precsearch.data import OF_PIXELS, Batches, DataSet
 from precsearch.data.dataset import BaseSplit, Split
 from precsearch.data.files import FileSplit
 from precsearch.data.look import Look
@@ -74,8 +74,8 @@ class Images:
 def input_range(data: DataSet) -> InputRange:
     """What the inputs of a data set span.
 
-    Known where they come from pixels, normalized or not. Of the user's own data it is taken from the training
-    images: their smallest and largest value, by channel for pictures [N, C, H, W], else one of all features.
+    Known where they come from pixels, normalized or not. Of arrays and the user's own data it is taken from the
+    training images: their smallest and largest value, by channel for pictures [N, C, H, W], else one of all features.
     """
     look = _look(data)
     if look is None:
@@ -90,7 +90,7 @@ def _look(data: DataSet) -> Look | None:
     train = data.train
     if isinstance(train, FileSplit) or (isinstance(train, Split) and train.inputs.dtype == torch.uint8):
         return train.look
-    return Look() if data.name in DATA_SETS else None
+    return Look() if data.name in OF_PIXELS else None
 
 
 def _channels(look: Look) -> int:

@@ -35,29 +35,47 @@ def answering(model: nn.Module, draws: int, seed: int) -> Iterator[Victim]:
         draws: how many a stochastic one draws; the same ones answer everything.
         seed: of them.
     """
-    modes = [(module, module.training) for module in model.modules()]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    stochastic = isinstance(model, SearchableModel) and model.training
-    model.eval()
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        if stochastic:
-            assert isinstance(model, SearchableModel)
-            with _drawn(model, draws, seed) as victim:
-                yield victim
-        else:
-            with parametrize.cached():  # weights stay as they are: they are quantized once
-                yield model
+        with evaluating(model, draws, seed) as network:
+            if isinstance(network, MeanOverDraws):
+                yield network
+            else:
+                with parametrize.cached():  # weights stay as they are: they are quantized once
+                    yield network
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def evaluating(model: nn.Module, draws: int, seed: int) -> Iterator[nn.Module]:
+    """A context in which `model` is a network in evaluation mode, the mean over draws where it is still stochastic.
+
+    Args:
+        model: see `answering`.
+        draws: likewise.
+        seed: likewise.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    stochastic = isinstance(model, SearchableModel) and model.training
+    model.eval()
+    try:
+        if stochastic:
+            assert isinstance(model, SearchableModel)
+            with _drawn(model, draws, seed) as mean:
+                yield mean
+        else:
+            yield model
+    finally:
         for module, mode in modes:
             module.training = mode
 
 
 @contextmanager
-def _drawn(searchable: SearchableModel, draws: int, seed: int) -> Iterator[Victim]:
+def _drawn(searchable: SearchableModel, draws: int, seed: int) -> Iterator[MeanOverDraws]:
     before = [(quantizer, quantizer.bits.index(quantizer.chosen_bits)) for quantizer in searchable.quantizers]
     state = searchable.generator.get_state()
     searchable.generator.manual_seed(seed)
@@ -65,25 +83,47 @@ def _drawn(searchable: SearchableModel, draws: int, seed: int) -> Iterator[Victi
         drawn = [searchable.sampler.draw(searchable.temperature).candidates for _ in range(draws)]
     searchable.generator.set_state(state)
     try:
-        yield _Mean(searchable, drawn)
+        yield MeanOverDraws(searchable, drawn)
     finally:
         for quantizer, candidate in before:
             quantizer.choose(candidate)
 
 
-class _Mean:
-    """The mean probability over allocations."""
+class MeanOverDraws(nn.Module):
+    """The mean probability over allocations of a network that is still stochastic, in evaluation mode.
+
+    Its weights must not be cached (`parametrize.cached`): they are rounded anew for each allocation.
+
+    Args:
+        searchable: whose weights all of them share.
+        drawn: the allocations, each [S] candidates.
+    """
 
     def __init__(self, searchable: SearchableModel, drawn: Sequence[Ints]) -> None:
+        super().__init__()
         self.searchable = searchable
-        self.drawn = drawn
+        self.drawn = tuple(drawn)
+        self.eval()
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        answers = []
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities [B, classes] of inputs [B, ...]."""
+        return mean_of([network(inputs).log_softmax(1) for network in self.each()])
+
+    def each(self) -> Iterator[nn.Module]:
+        """The network at one allocation after the other; each is gone when the next one comes."""
         for candidates in self.drawn:
             self.searchable.dials.set(candidates)
-            answers.append(self.searchable.model(inputs).log_softmax(1))
-        return torch.stack(answers).logsumexp(0) - math.log(len(answers))
+            yield self.searchable.model
+
+
+def mean_of(logs: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean of probabilities whose logarithms are given, each [B, classes]."""
+    return torch.stack(list(logs)).logsumexp(0) - math.log(len(logs))
+
+
+def weights_in(network: nn.Module) -> nn.Module:
+    """The network with the weights, where `network` may be the mean over draws of it."""
+    return network.searchable.model if isinstance(network, MeanOverDraws) else network
 
 
 def slope(victim: Victim, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

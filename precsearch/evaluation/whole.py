@@ -21,6 +21,7 @@ from precsearch.evaluation.masking import masking_checks
 from precsearch.evaluation.perturbation import smallest_perturbations
 from precsearch.evaluation.ready import find_ready, measure_ready
 from precsearch.evaluation.shadow import float_shadow
+from precsearch.evaluation.victims import MeanOverDraws, evaluating, weights_in
 from precsearch.experiment import EvaluateSettings
 from precsearch.measured import Corruption, Evaluation
 
@@ -51,7 +52,9 @@ def evaluate_network(
     """Measure a trained network; weights, ranges, modes and the global random state are left as they were.
 
     Args:
-        model: quantized, settled; maps inputs [B, ...] to logits [B, classes].
+        model: quantized; maps inputs [B, ...] to logits [B, classes]. A searchable one in training mode is still
+            stochastic, and everything is then measured of the mean probability over `evaluate.draws` allocations, the
+            same for all of it; but for `alone`, which is of its weights, whatever is drawn.
         data: what it was trained on.
         settings: what to measure; the calibration always is.
         split: whose images to measure on. A folder of corrupted images is of test images: read for ``test`` only.
@@ -60,24 +63,21 @@ def evaluate_network(
     """
     started = time.monotonic()
     measured = data.validation if split == "validation" else data.test
-    training = model.training
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            calibration = measure_calibration(model, measured)
-            images = Images.of(measured, settings.images, input_range(data))
-            found = {
-                **_attacked(model, images, settings, seed),
-                "corruptions": _corrupted(model, data, images, settings, split, seed),
-                "bit_flips": measure_bit_flips(model, images, settings.bit_flips, settings.flip_draws, seed),
-                **(_alone(model, data, images, candidates or {}) if settings.alone else {}),
-            }
-    finally:
-        model.train(training)
+    with evaluating(model, settings.draws, seed) as network, torch.random.fork_rng(devices=[]):
+        draws = len(network.drawn) if isinstance(network, MeanOverDraws) else 1
+        calibration = measure_calibration(network, measured)
+        images = Images.of(measured, settings.images, input_range(data))
+        found = {
+            **_attacked(network, images, settings, seed),
+            "corruptions": _corrupted(network, data, images, settings, split, seed),
+            "bit_flips": measure_bit_flips(network, images, settings.bit_flips, settings.flip_draws, seed),
+            **(_alone(weights_in(network), data, images, candidates or {}) if settings.alone else {}),
+        }
     return Evaluation(
         split=split,
         images=len(images),
         seed=seed,
+        draws=draws,
         calibration=calibration,
         **found,
         seconds=round(time.monotonic() - started, 3),
@@ -86,9 +86,10 @@ def evaluate_network(
 
 def _attacked(model: nn.Module, images: Images, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
     curves = attack_curves(model, images, settings, seed)
+    shadow = float_shadow(weights_in(model)) if curves else model
     return {
         "attacks": curves,
-        "masking": masking_checks(model, float_shadow(model), images, curves, settings, seed) if curves else (),
+        "masking": masking_checks(model, shadow, images, curves, settings, seed),
         "perturbations": smallest_perturbations(model, images, settings, seed),
     }
 

@@ -1,6 +1,6 @@
 """One experiment as frozen data: what the YAML of a search space may say, what it means, how it is read."""
 
-from precsearch.experiment.checks import data_keys
+from precsearch.experiment.arrays import ArraySettings
 from precsearch.experiment.compare import ARM_KINDS, ArmSettings, CompareSettings, TuneSettings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
@@ -39,11 +39,13 @@ from precsearch.experiment.outer import (
     StudySettings,
 )
 from precsearch.experiment.task import DataSettings, ModelSettings
+from precsearch.experiment.values import data_keys
 
 __all__ = [
     "ARM_KINDS",
     "DATA_KEYS",
     "ArmSettings",
+    "ArraySettings",
     "BudgetSettings",
     "Cifar10Settings",
     "CompareSettings",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from precsearch.experiment.base import Settings
 from precsearch.experiment.compare import CompareSettings
@@ -17,6 +17,7 @@ from precsearch.experiment.task import DataSettings, ModelSettings
 from precsearch.space import Dimension
 
 Kind = Literal["search", "compare", "grid"]
+_LEARN_NOTHING: Final = ("uniform", "fixed", "random", "float")  # samplers that need no epoch to have an allocation
 
 
 class Experiment(Settings):
@@ -50,6 +51,20 @@ class Experiment(Settings):
     def _known(cls, value: Any) -> Any:
         if type(value) is not int or value != 1:
             raise ValueError(f"`version: 1` must hold, but got {value!r}; this precsearch reads version 1 only")
+        return value
+
+    @field_validator("inner")
+    @classmethod
+    def _something_learns(cls, value: InnerSettings, info: ValidationInfo) -> InnerSettings:
+        """Or the weights were learned before, and are measured as they are."""
+        epochs, model = value.epochs, info.data.get("model")
+        trained = isinstance(model, ModelSettings) and model.starts_trained
+        if epochs.warmup + epochs.search + epochs.finetune == 0 and not (trained and value.sampler in _LEARN_NOTHING):
+            raise ValueError(
+                "at least one epoch in one phase must hold, but all three of `epochs` are 0; to quantize and measure "
+                "trained weights as they are, give `model.checkpoint` (or pretrained `model.weights`) and one of the "
+                f"samplers {', '.join(_LEARN_NOTHING)}"
+            )
         return value
 
     @field_validator("name")

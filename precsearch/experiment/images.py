@@ -1,4 +1,4 @@
-"""Keys of `data:` that only data sets of images have, by the data set's name."""
+"""Keys of `data:` that only some data sets have, by the data set's name; here those of images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from precsearch.experiment.arrays import ArraySettings
 from precsearch.experiment.base import Settings
 
 Augment = Literal["none", "crop-flip", "random-resized-crop"]
@@ -137,4 +138,5 @@ DATA_KEYS: Final[dict[str, type[Settings]]] = {
     "cifar10": Cifar10Settings,
     "image_folder": FolderSettings,
     "imagenet": ImageNetSettings,
+    "arrays": ArraySettings,
 }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from precsearch.allocation import Target
 from precsearch.experiment.base import Settings
 from precsearch.experiment.layerwise import Bits, LayerwiseSettings, ascending
-from precsearch.experiment.limited import BudgetSettings, FurtherBudgetSettings
+from precsearch.experiment.limited import BudgetSettings, FurtherBudgetSettings, show_range
 
+_DRAW_TO_THE_END: Final = ("perturb-and-map", "multinomial")
 BitsList = Annotated[tuple[Bits, ...], Field(strict=False)]  # a YAML list becomes a tuple; its entries stay strict
 
 
@@ -49,11 +50,19 @@ class EpochSettings(Settings):
     search: int = Field(default=6, ge=0)
     finetune: int = Field(default=3, ge=0)
 
-    @model_validator(mode="after")
-    def _some(self) -> EpochSettings:
-        if self.warmup + self.search + self.finetune == 0:
-            raise ValueError("at least one epoch in one phase must hold, but all three are 0")
-        return self
+
+class NoiseSettings(Settings):
+    """`inner.noise:` other noise in training than that of drawn bits, to hold their effect against.
+
+    Attributes:
+        kind: ``dropout`` drops inputs of every layer but the first in every training step; ``weight``, with the sampler
+            ``float``, gives each weight Gaussian noise of the power that rounding has there in a draw under the budget,
+            in every step of search and fine-tune; ``none`` does nothing. No evaluation has noise.
+        rate: probability that ``dropout`` drops an input.
+    """
+
+    kind: Literal["none", "dropout", "weight"] = "none"
+    rate: float = Field(default=0.1, ge=0, lt=1)
 
 
 class OptimizerSettings(Settings):
@@ -102,6 +111,8 @@ class InnerSettings(LayerwiseSettings):
         scale: rule that sets the range for each bit-width.
         granularity: one weight scale a tensor, or one an output channel.
         sampler: how allocations are drawn; ``float`` quantizes nothing, ever, and keeps no budget.
+        stochastic: whether allocations are drawn to the end: in the fine-tune too, where the probabilities stay as they
+            are. The network is then measured frozen, as always, and as the mean over `evaluate.draws` draws.
         allocation: for the ``fixed`` sampler: a path to an allocation's JSON, that JSON itself, or bits, one a layer.
         budget: what every allocation keeps.
         budgets: name -> a further budget, which every allocation keeps as well.
@@ -115,6 +126,7 @@ class InnerSettings(LayerwiseSettings):
     sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random", "float"] = (
         "perturb-and-map"
     )
+    stochastic: bool = False
     allocation: BitsFile | None = None
     budget: BudgetSettings = BudgetSettings()
     budgets: dict[str, FurtherBudgetSettings] = Field(default={})
@@ -123,6 +135,7 @@ class InnerSettings(LayerwiseSettings):
     epochs: EpochSettings = EpochSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     logits: LogitSettings = LogitSettings()
+    noise: NoiseSettings = NoiseSettings()
 
     @field_validator("targets")
     @classmethod
@@ -150,6 +163,30 @@ class InnerSettings(LayerwiseSettings):
             raise ValueError("`budget.range` needs a sampler whose draws keep it, but gumbel-softmax draws without it")
         if self.logits.form not in (None, "free") and self.sampler == "multinomial":
             raise ValueError(f"`logits.form: {self.logits.form}` is not for multinomial, which has one logit a layer")
+        return self
+
+    @model_validator(mode="after")
+    def _drawn_to_the_end(self) -> InnerSettings:
+        if self.stochastic and self.sampler not in _DRAW_TO_THE_END:
+            why = "whose draws may break the budget" if self.sampler == "gumbel-softmax" else "which draws nothing"
+            raise ValueError(
+                f"`stochastic: true` needs a sampler that draws under the budget ({' or '.join(_DRAW_TO_THE_END)}), "
+                f"but got {self.sampler!r}, {why}; leave `stochastic` out, or take one of those"
+            )
+        if self.stochastic and self.budget.range is not None:
+            raise ValueError(
+                "`stochastic: true` draws under one limit to the end, but `budget.range` is "
+                f"{show_range(self.budget.range)}; give a `limit` alone, or leave `stochastic` out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_of_the_weights(self) -> InnerSettings:
+        if self.noise.kind == "weight" and (self.sampler != "float" or "weight" not in self.targets):
+            raise ValueError(
+                "`noise.kind: weight` stands in for the rounding of weights: `sampler: float` and `weight` among the "
+                f"targets must hold, but got sampler {self.sampler!r} and targets {list(self.targets)}"
+            )
         return self
 
     @model_validator(mode="after")

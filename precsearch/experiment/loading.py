@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from precsearch.errors import ConfigurationError
-from precsearch.experiment.checks import check, with_values
+from precsearch.experiment.checks import check
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.overrides import apply_overrides
 from precsearch.experiment.places import Finding, Place, Places, Problem, raise_all
 from precsearch.experiment.schema import nearest, without_empty_blocks
+from precsearch.experiment.values import with_values
 from precsearch.experiment.wording import validate
 from precsearch.experiment.yaml12 import dump, parse
+from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_LATER = ("budgets", "candidates", "groups", "share")
+_LATER = ("budgets", "candidates", "groups", "share", "stochastic")
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -114,6 +116,8 @@ def fingerprint(experiment: Experiment) -> str:
     raw["inner"]["pin"] = list(raw["inner"]["pin"].items())
     # Keys that came later and say nothing are left out: what was begun without them can be continued.
     raw["inner"] = {key: value for key, value in raw["inner"].items() if value or key not in _LATER}
+    if experiment.inner.noise.kind == "none":
+        del raw["inner"]["noise"]
     if experiment.evaluate == EvaluateSettings():
         del raw["evaluate"]
     raw["inner"]["budget"] = {key: value for key, value in raw["inner"]["budget"].items() if value is not None}
@@ -122,6 +126,23 @@ def fingerprint(experiment: Experiment) -> str:
 
 def _of_other_kinds(experiment: Experiment) -> set[str]:
     return {"compare", "grid"} - {experiment.kind}
+
+
+def for_searches(run: RunDirectory, command: str, instead: str) -> Experiment:
+    """The experiment of a run directory, for a command that only searches have.
+
+    Raises:
+        ConfigurationError: when it is of another kind; names `instead`.
+        RunDirectoryError: when it is no run directory.
+    """
+    run.require()
+    experiment = load_experiment(run.experiment)
+    if experiment.kind != "search":
+        raise ConfigurationError(
+            f"`{command}` like this is for searches, but {run.path} is of kind {experiment.kind}: {instead}; "
+            f"`precsearch list {run.path}` shows its arms"
+        )
+    return experiment
 
 
 def bundled(name: str) -> Path:
@@ -184,6 +205,8 @@ def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
             kept[top].pop(inside[0], None)
         elif isinstance(kept, dict):
             kept.pop(top, None)
+    if isinstance(kept, dict) and {finding.trail[:1] for finding in findings} & {("compare",), ("grid",)}:
+        kept = {key: value for key, value in kept.items() if key not in ("kind", "compare", "grid")}
     return validate(kept)[0] if isinstance(kept, dict) else None
 
 

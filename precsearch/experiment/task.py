@@ -20,10 +20,11 @@ Share = Annotated[Annotated[int, Tag("count")] | Annotated[float, Tag("fraction"
 
 
 class DataSettings(Settings):
-    """`data:`; a data set of images has more keys, and a data function of your own is passed all other keys.
+    """`data:`; data sets of images and arrays have more keys, and a data function of your own is passed all others.
 
     Attributes:
-        name: ``digits``, ``mnist``, ``cifar10``, ``image_folder``, ``imagenet``, or ``package.module:function``.
+        name: ``digits``, ``mnist``, ``cifar10``, ``image_folder``, ``imagenet``, ``arrays``, or
+            ``package.module:function``.
         root: folder that holds (or receives) the files.
         validation: images held out of training for validation; a fraction of 1, or a count.
         batch_size: images a step.
@@ -39,6 +40,14 @@ class DataSettings(Settings):
     batch_size: int = Field(default=64, ge=1)
     train_limit: int | None = Field(default=None, ge=1)
     download: bool = True
+
+    def at_home(self, home: Path) -> DataSettings:
+        """The same with absolute paths, relative ones taken from `home`."""
+        placed = {"root": str(home / Path(self.root).expanduser())}
+        path = (self.model_extra or {}).get("path")
+        if self.name == "arrays" and isinstance(path, str):
+            placed["path"] = str(home / Path(path).expanduser())
+        return self.model_copy(update=placed)
 
     @field_validator("validation")
     @classmethod
@@ -67,6 +76,11 @@ class ModelSettings(Settings):
     def arguments(self) -> dict[str, Any]:
         """The builder's keyword arguments."""
         return dict(self.model_extra or {})
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the weights may have been learned before; a function of one's own may load any."""
+        return self.checkpoint is not None or self.arguments.get("weights") is not None or ":" in self.name
 
     def at_home(self, home: Path) -> ModelSettings:
         """The same with absolute paths, relative ones taken from `home`."""

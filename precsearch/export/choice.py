@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError, RunDirectoryError
-from precsearch.experiment.loading import load_experiment
+from precsearch.experiment.loading import for_searches
 from precsearch.precision.front import BudgetFront
 from precsearch.results import RunDirectory, TrialRecord
 from precsearch.selection import best, front, knee, within_budget
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def choose(
-    run: RunDirectory, trial: int | None = None, budget: float | None = None, at_knee: bool = False
+    run: RunDirectory,
+    trial: int | None = None,
+    budget: float | None = None,
+    at_knee: bool = False,
+    training: str | None = None,
 ) -> Allocation:
     """The allocation that was asked for: by number, by budget, at the knee of the front, or the best one.
 
@@ -26,6 +31,7 @@ def choose(
         budget: in the budget kind's unit: what a trial whose budget has a range answers there, `trial` or else the
             best one; in a run without a range, the allocation of the best trial whose limit is at most this.
         at_knee: the knee of the front.
+        training: of a `compare` or a `grid`, by its name; nothing else goes with it.
 
     Raises:
         BudgetError: when the budget is outside of the range.
@@ -34,11 +40,14 @@ def choose(
     """
     if at_knee and (trial is not None or budget is not None):
         raise ConfigurationError("at most one of --knee and --trial or --budget may be given; drop the other")
-    run.require()
+    if training is not None:
+        if at_knee or trial is not None or budget is not None:
+            raise ConfigurationError("--training goes with no other choice; drop --trial, --budget and --knee")
+        return _trained(run.find_training(training))
+    experiment = for_searches(run, "export", "name a training with --training")
     if trial is None and budget is None and not at_knee and run.best.is_file():
         return Allocation.from_json(run.best)
     records = run.records()
-    experiment = load_experiment(run.experiment)
     study = experiment.study
     if trial is not None:
         record = _numbered(records, trial)
@@ -92,4 +101,11 @@ def _allocation(run: RunDirectory, record: TrialRecord) -> Allocation:
     path = run.trial(record.number) / "allocation.json"
     if not path.is_file():
         raise RunDirectoryError(f"trial {record.number} has no {path}; was the run directory copied whole?")
+    return Allocation.from_json(path)
+
+
+def _trained(folder: Path) -> Allocation:
+    path = folder / "allocation.json"
+    if not path.is_file():
+        raise RunDirectoryError(f"training {folder.name} has no {path}; it has not completed, or was not copied whole")
     return Allocation.from_json(path)

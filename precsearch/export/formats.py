@@ -21,6 +21,7 @@ def export_allocation(
     trial: int | None = None,
     budget: float | None = None,
     knee: bool = False,
+    training: str | None = None,
     format: str = "json",
     output: str | Path | None = None,
 ) -> tuple[Allocation, str]:
@@ -32,6 +33,7 @@ def export_allocation(
         budget: in the budget kind's unit; what the trial answers at this limit, where its budget has a range, else
             the best trial whose limit is at most this.
         knee: the knee of the front.
+        training: of a run of kind compare or grid, by its name, such as ``0003-uniform-02``.
         format: a key of `FORMATS`.
         output: file to write, whole or not at all; nothing is written where None.
 
@@ -45,5 +47,5 @@ def export_allocation(
         raise ConfigurationError(
             f"a known export format must be named, but got {format!r}; known: {', '.join(FORMATS)}"
         )
-    allocation = choose(run, trial, budget, knee)
+    allocation = choose(run, trial, budget, knee, training)
     return allocation, FORMATS[format](allocation, Path(output) if output is not None else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group
 from rich.text import Text
@@ -34,7 +34,17 @@ class Confirming(Running):
 
 
 class ConfirmWatch(Watch):
-    """An `Observer` of trainings that confirm; a view subclasses it and prints."""
+    """An `Observer` of trainings that confirm; a view subclasses it and prints.
+
+    Attributes:
+        training: what is told of one of them.
+        purpose: what the trainings are for.
+        doing: what comes before the experiment's name in a picture.
+    """
+
+    training: ClassVar[type[Running]] = Confirming
+    purpose: ClassVar[str] = "to confirm"
+    doing: ClassVar[str] = "confirming "
 
     def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
         """Confirming begins or continues: so many trainings, of which `finished` were there before."""
@@ -44,12 +54,20 @@ class ConfirmWatch(Watch):
     def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
         """A training begins, or continues from its checkpoint."""
         super().trial_started(number, params, resumed, baseline)
-        self.running[number, baseline] = Confirming(number, baseline, {}, resumed)
+        self.running[number, baseline] = self.training(number, baseline, {}, resumed)
 
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         """A training ended."""
         super().trial_finished(record, front)
         self.finished.append(record)
+
+    def metric(self, record: TrialRecord) -> str:
+        """The one that is told of a training that ended."""
+        return _TEST
+
+    def title(self, record: TrialRecord) -> str:
+        """What a training that ended is called."""
+        return self.training(record.number, record.baseline, {}, False).title
 
     def seconds_left(self) -> float | None:
         """About how long the trainings to come will take; None while nothing is known."""
@@ -78,7 +96,7 @@ class ConfirmLines(Lines, ConfirmWatch):
         super().study_started(n_trials, finished)
         before = f", {len(finished)} of them done before" if finished else ""
         self._line(
-            f"{self.experiment.name}: {words.count(n_trials, 'training')} to confirm{before}, in {self.run.path}"
+            f"{self.experiment.name}: {words.count(n_trials, 'training')} {self.purpose}{before}, in {self.run.path}"
         )
 
     def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
@@ -90,13 +108,13 @@ class ConfirmLines(Lines, ConfirmWatch):
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         """A training ended."""
         super().trial_finished(record, front)
-        name = f"trial {record.number}, {record.baseline}"
+        name, metric = self.title(record), self.metric(record)
         if record.state != "complete":
             self._line(f"{name}: {record.state}: {record.reason or 'no reason was recorded'}", "red")
             return
-        test = words.metric_text(_TEST, record.metrics.get(_TEST))
+        measured = words.metric_text(metric, record.metrics.get(metric))
         took = words.duration(record.seconds)
-        self._line(f"{name}: complete in {took}: {words.metric_header(_TEST)} {test}; {self.headline()}")
+        self._line(f"{name}: complete in {took}: {words.metric_header(metric)} {measured}; {self.headline()}")
 
 
 class ConfirmLive(InPlace, ConfirmWatch):
@@ -104,7 +122,7 @@ class ConfirmLive(InPlace, ConfirmWatch):
 
     def picture(self) -> Group:
         """What the terminal shows now."""
-        name = f"confirming {self.experiment.name} "
+        name = f"{self.doing}{self.experiment.name} "
         head = Text.assemble((name, "bold"), bar(len(self.finished), self.n_trials), f" {self.headline()}")
         return Group(head, *map(now, self.running.values()))
 

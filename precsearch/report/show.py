@@ -14,7 +14,6 @@ from precsearch.report.lines import progress_text
 from precsearch.report.shown import float_costs
 from precsearch.report.sparklines import grouped, sparkline
 from precsearch.report.tables import bars, table
-from precsearch.report.watch import title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +41,7 @@ _PHASES: Final = {"warmup": "w", "search": "s", "finetune": "f"}
 def print_shown(console: Console, shown: Shown) -> None:
     """Print everything there is of one training, each part after an empty line."""
     rank = "".join([", best" if shown.best else "", ", on the front" if shown.on_front else ""])
-    name = f"{shown.experiment.name}, {title(shown.number, shown.baseline)}: {shown.state}{rank}"
+    name = f"{shown.experiment.name}, {shown.title}: {shown.state}{rank}"
     console.print(Text(name, style="bold"))
     console.print(_facts(shown))
     if shown.steps:

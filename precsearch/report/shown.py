@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from precsearch.allocation import FLOAT_BITS, Allocation
 from precsearch.errors import ConfigurationError
+from precsearch.experiment.loading import for_searches, load_experiment
 from precsearch.measured import read_evaluation
 from precsearch.report.view import read_allocation, read_run
-from precsearch.results import RunDirectory, TrialRecord, read_record, read_steps
+from precsearch.report.watch import title
+from precsearch.results import RunDirectory, TrialRecord, read_record, read_steps, read_training
 
 if TYPE_CHECKING:
     from precsearch.experiment import Experiment
@@ -40,6 +42,7 @@ class Shown:
         best: whether it is the run's best trial.
         on_front: whether it is on the run's front.
         beside: the complete trainings of the same number: the trial, its baselines; empty within `beside`.
+        at: its folder, where it is an arm's training; found by number and baseline where None.
     """
 
     run: RunDirectory
@@ -54,6 +57,7 @@ class Shown:
     best: bool = False
     on_front: bool = False
     beside: tuple[Shown, ...] = ()
+    at: Path | None = None
 
     @property
     def state(self) -> str:
@@ -68,7 +72,12 @@ class Shown:
     @property
     def folder(self) -> Path:
         """Where its files are."""
-        return _folder(self.run, self.number, self.baseline)
+        return self.at or _folder(self.run, self.number, self.baseline)
+
+    @property
+    def title(self) -> str:
+        """`trial 3`, `uniform beside trial 3`, `training 0003-uniform-02`."""
+        return title(self.number, self.baseline) if self.at is None else f"training {self.at.name}"
 
     def to_dict(self) -> dict[str, Any]:
         """As one JSON object; `precsearch show --json` prints it.
@@ -113,6 +122,7 @@ def read_shown(run: RunDirectory, trial: int | None, baseline: str | None) -> Sh
         ConfigurationError: when there is none such; says which there are.
         RunDirectoryError: when it is no run directory, or a file cannot be read.
     """
+    for_searches(run, "show", "name one with --training")
     view = read_run(run)
     numbers = _numbers(run.path / "trials")
     if trial is None:
@@ -133,6 +143,35 @@ def read_shown(run: RunDirectory, trial: int | None, baseline: str | None) -> Sh
     read = {arm: _read(view, trial, arm) for arm in arms}
     wanted = read.pop(baseline if trial in numbers or baseline is not None else kinds[0])
     return replace(wanted, beside=tuple(each for each in read.values() if each.state == "complete"))
+
+
+def read_training_shown(run: RunDirectory, name: str) -> Shown:
+    """Read one training of a `compare` or a `grid`.
+
+    Args:
+        run: finished or not, moved or not.
+        name: of its folder, such as ``0003-uniform-02``.
+
+    Raises:
+        ConfigurationError: when there is none such; names the nearest.
+        RunDirectoryError: when it is no run directory, or a file cannot be read.
+    """
+    folder = run.find_training(name)
+    record, steps = read_training(folder), read_steps(folder)
+    complete = record is not None and record.state == "complete"
+    last = dict(steps[-1].metrics) if steps else {}
+    return Shown(
+        run=run,
+        experiment=load_experiment(run.experiment),
+        number=int(name.partition("-")[0]),
+        baseline=record.label if record is not None else name.partition("-")[2].rpartition("-")[0],
+        record=record,
+        metrics=record.metrics if record is not None and complete else last,
+        allocation=read_allocation(folder) if complete else None,
+        evaluation=read_evaluation(folder),
+        steps=steps,
+        at=folder,
+    )
 
 
 def float_costs(allocation: Allocation) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from precsearch.errors import ConfigurationError
 from precsearch.experiment import StudySettings
@@ -19,7 +19,13 @@ def judged_metrics(study: StudySettings) -> list[str]:
     return named + [c.metric for c in study.constraints if c.metric not in named]
 
 
-def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Sequence[str]) -> TrialRecord:
+def keep_outcome(
+    directory: RunDirectory,
+    job: Job,
+    outcome: Outcome,
+    judged: Sequence[str],
+    make: Callable[..., TrialRecord] = TrialRecord,
+) -> TrialRecord:
     """Write down how `job` ended; `result.json` last, since a trial that has one is never trained again.
 
     Args:
@@ -27,6 +33,7 @@ def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Se
         job: what was trained.
         outcome: how it ended.
         judged: metrics that have to be there and finite for the trial to count.
+        make: the record, of what every record says.
 
     Raises:
         ConfigurationError: when a judged metric is none that a trial measures.
@@ -35,7 +42,7 @@ def keep_outcome(directory: RunDirectory, job: Job, outcome: Outcome, judged: Se
     if state == "failed":
         trace = "".join(traceback.format_exception(outcome.error)) if outcome.error else f"{reason}\n"
         write_text(job.directory / "error.txt", trace)
-    record = TrialRecord(
+    record = make(
         number=job.number,
         state=state,
         baseline=job.baseline,

@@ -28,10 +28,24 @@ def confirm_seeds(study_seed: int, count: int) -> list[int]:
 
     No trial of any study has one of them: trials' seeds lie below 2**31, these at or above it.
     """
+    return _distinct(study_seed, count, "confirm", _FRESH)
+
+
+def arm_seeds(study_seed: int, count: int) -> list[int]:
+    """Distinct seeds for the arms of an experiment; the first ones stay the same however many are asked for."""
+    return _distinct(study_seed, count, "arms", _FRESH)
+
+
+def tuning_seeds(study_seed: int, count: int) -> list[int]:
+    """Likewise for what is tuned before; no arm has one of them: these lie below 2**31, those at or above it."""
+    return _distinct(study_seed, count, "tuning", 0)
+
+
+def _distinct(study_seed: int, count: int, label: str, least: int) -> list[int]:
     seeds: dict[int, None] = {}
     number = 0
     while len(seeds) < count:
-        seeds[_FRESH + derive_seed(study_seed, number, "confirm")] = None
+        seeds[least + derive_seed(study_seed, number, label)] = None
         number += 1
     return list(seeds)
 

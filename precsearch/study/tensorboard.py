@@ -34,13 +34,17 @@ class TensorBoardLogs:
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
-        self._written: dict[str, set[int]] = {}  # folder -> epochs, of what this process began
+        self._written: dict[Path, set[int]] = {}  # folder -> epochs, of what this process began
 
     def study_started(self, n_trials: int, finished: list[TrialRecord]) -> None:
         """Write the events of what has ended, where they are not whole."""
-        for record in (*self._directory.records(), *self._directory.baselines()):
+        for record in self.ended():
             if not _whole(self._log(record.number, record.baseline)):
                 self._end(record)
+
+    def ended(self) -> list[TrialRecord]:
+        """Every training that has ended, under the name that observers are told."""
+        return [*self._directory.records(), *self._directory.baselines()]
 
     def trial_started(self, number: int, params: dict[str, Any], resumed: bool, baseline: str | None) -> None:
         """Nothing yet."""
@@ -48,13 +52,13 @@ class TensorBoardLogs:
     def trial_progressed(self, number: int, progress: Progress, baseline: str | None) -> None:
         """Write an epoch; one that is told again was written."""
         log = self._log(number, baseline)
-        if log.name not in self._written:
+        if log not in self._written:
             before = [each for each in read_steps(self._trained(number, baseline)) if each.step < progress.step]
             _renew(log, before)
-            self._written[log.name] = {each.step for each in before}
-        if progress.step not in self._written[log.name]:
+            self._written[log] = {each.step for each in before}
+        if progress.step not in self._written[log]:
             _append(log, [_epoch(progress)])
-            self._written[log.name].add(progress.step)
+            self._written[log].add(progress.step)
 
     def trial_finished(self, record: TrialRecord, front: list[TrialRecord]) -> None:
         """Write what was found."""
@@ -63,7 +67,7 @@ class TensorBoardLogs:
     def trial_dropped(self, number: int, reason: str) -> None:
         """Another driver trains it."""
         log = self._log(number, None)
-        self._written.pop(log.name, None)
+        self._written.pop(log, None)
         shutil.rmtree(log, ignore_errors=True)
 
     def noted(self, text: str) -> None:
@@ -72,7 +76,7 @@ class TensorBoardLogs:
     def _end(self, record: TrialRecord) -> None:
         folder, log = self._trained(record.number, record.baseline), self._log(record.number, record.baseline)
         steps = read_steps(folder)
-        written = self._written.pop(log.name, None)
+        written = self._written.pop(log, None)
         if written is None or not written.issuperset(each.step for each in steps):  # some come at the end from afar
             _renew(log, steps)
         path = folder / "allocation.json"
@@ -155,7 +159,7 @@ def _ending(record: TrialRecord, found: Allocation | None, step: int) -> Iterato
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
     # not what was measured on the test split: people choose by what they see side by side
-    results = {f"result/{name}": value for name, value in record.metrics.items() if not name.startswith("test_")}
+    results = {f"result/{name}": value for name, value in record.metrics.items() if "test_" not in name}
     yield _scalars(results, step)
     yield _event(summary.text("trial", _told(record)), step)
     if found is not None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from precsearch.allocation import Allocation
-from precsearch.errors import AllocationError
+from precsearch.errors import AllocationError, ConfigurationError
 from precsearch.experiment import Experiment
 from precsearch.imports import is_import_path
 from precsearch.results import SELECTABLE_METRICS, Progress, TrialResult
@@ -25,7 +25,7 @@ from precsearch.study.tune_space import at_home, document_of, point_of, ray_tune
 if TYPE_CHECKING:
     from ray.tune import Result
 
-_LEFT = ("allocation.json", "evaluation.json", "weights.safetensors")
+_LEFT = ("allocation.json", "evaluation.json", "drawn.json", "weights.safetensors")
 
 
 def tune_trainable(
@@ -153,10 +153,14 @@ class _Session:
         from precsearch.training.checkpoint import FOLDER
 
         if self._last is None:
-            raise RuntimeError("a finished trial has reported its epochs")
+            raise ConfigurationError(
+                "a trial of Tune's reports once an epoch, so at least one must hold, but all of `inner.epochs` are 0; "
+                "measure trained weights as they are with `precsearch run`"
+            )
         folder = self.directory / FOLDER
         for name in _LEFT:
-            shutil.copy(self.directory / name, folder / name)
+            if (self.directory / name).is_file():
+                shutil.copy(self.directory / name, folder / name)
         self._tell(self._last, result.metrics, folder, ended=True)
 
     def _tell(self, progress: Progress, metrics: Mapping[str, float], folder: Path | None, ended: bool = False) -> None:

@@ -93,14 +93,13 @@ def point_of(document: Experiment, config: Mapping[str, Any], home: Path) -> Exp
 
 def at_home(experiment: Experiment, home: Path) -> Experiment:
     """The experiment with absolute paths: Tune trains in a folder of its own."""
-    root = str(home / Path(experiment.data.root).expanduser())
     inner = experiment.inner
     if isinstance(inner.allocation, str) and not inner.allocation.lstrip().startswith("{"):
         inner = inner.model_copy(update={"allocation": str(home / Path(inner.allocation).expanduser())})
     evaluate = experiment.evaluate
     if evaluate.corrupted is not None:
         evaluate = evaluate.model_copy(update={"corrupted": str(home / Path(evaluate.corrupted).expanduser())})
-    data, model = experiment.data.model_copy(update={"root": root}), experiment.model.at_home(home)
+    data, model = experiment.data.at_home(home), experiment.model.at_home(home)
     return experiment.model_copy(update={"data": data, "model": model, "inner": inner, "evaluate": evaluate})
 
 

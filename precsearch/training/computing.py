@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,17 @@ Forward = Callable[[Tensor], Tensor]
 Computing = Callable[[nn.Module], Forward]
 
 _TYPES: Final = {"bfloat16": torch.bfloat16}
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """A context in which torch computes with so many threads; with as many as it did where None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def plainly(model: nn.Module) -> Forward:

@@ -30,7 +30,8 @@ MUTABLE: Final = (
     LIMIT,
     "inner.budgets.*.limit",
 )
-_MACHINE: Final = ("data.root", "data.download", "data.workers", "data.in_memory")  # where the same images lie
+# Where the same images lie, and the weights of a start that a checkpoint has left behind.
+_MACHINE: Final = ("data.root", "data.download", "data.workers", "data.in_memory", "model.checkpoint")
 _SETTLED: Final = ("fixed", "uniform", "random")  # samplers whose allocation is made before the first step
 
 

@@ -22,6 +22,17 @@ def check_finite(name: str, value: float) -> float:
     return value
 
 
+def check_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """`metrics`, every one of them finite.
+
+    Raises:
+        DivergedError: when one is not.
+    """
+    for name, value in metrics.items():
+        check_finite(name, value)
+    return metrics
+
+
 def forever(batches: Batches) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Epoch after epoch."""
     while True:

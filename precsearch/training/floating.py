@@ -11,7 +11,7 @@ from precsearch.conversion import Conversion, describe_unquantized
 from precsearch.data.batches import Batches
 from precsearch.experiment import InnerSettings
 from precsearch.training.computing import Computing, plainly
-from precsearch.training.epochs import mean_loss
+from precsearch.training.noise import Noise
 from precsearch.training.stages import Stage
 
 
@@ -42,26 +42,31 @@ class FloatStage(Stage):
         settings: of the inner search.
         batches: an epoch of images.
         computing: how the model's forward is computed.
+        noise: of the training; none where None.
     """
 
     def __init__(
-        self, network: FloatNetwork, settings: InnerSettings, batches: Batches, computing: Computing = plainly
+        self,
+        network: FloatNetwork,
+        settings: InnerSettings,
+        batches: Batches,
+        computing: Computing = plainly,
+        noise: Noise | None = None,
     ) -> None:
         optimizer, epochs = settings.optimizer, settings.epochs
         steps = (epochs.warmup + epochs.search) * len(batches)
         weights = list(network.model.parameters())
-        super().__init__(network.model, weights, optimizer, optimizer.lr, steps, computing)
+        super().__init__(network.model, weights, optimizer, optimizer.lr, steps, computing, noise)
         self.network = network
         self.batches = batches
 
     def warm_up(self) -> float:
         """One epoch -> mean loss."""
-        return self.search()
+        return self.epoch(self.weight_step, self.batches, warm_up=True)
 
     def search(self) -> float:
         """One epoch -> mean loss."""
-        self.model.train()
-        return mean_loss(self.weight_step, self.batches)
+        return self.epoch(self.weight_step, self.batches)
 
     def told(self) -> dict[str, float]:
         """Nothing: there is no search to tell of."""

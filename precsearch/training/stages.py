@@ -19,6 +19,7 @@ from precsearch.experiment import InnerSettings, OptimizerSettings
 from precsearch.searchable import SearchableModel
 from precsearch.training.computing import Computing, plainly
 from precsearch.training.epochs import check_finite, forever, mean_loss
+from precsearch.training.noise import Noise
 from precsearch.training.optimizers import OPTIMIZERS, load_optimizer
 from precsearch.training.schedules import temperature_at
 
@@ -41,6 +42,7 @@ class Stage:
         lr: learning rate at the start.
         steps: optimizer steps of the whole stage.
         computing: how the model's forward is computed.
+        noise: of the training; none where None.
     """
 
     def __init__(
@@ -51,20 +53,30 @@ class Stage:
         lr: float,
         steps: int,
         computing: Computing = plainly,
+        noise: Noise | None = None,
     ) -> None:
         self.model = model
+        self.noise = noise or Noise()
         self.forward = computing(model)
         self.optimizer = OPTIMIZERS[settings.name](weights, settings, lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=max(1, steps))
 
-    def step(self, loss: Tensor) -> float:
-        """One step of the weights down the gradient of `loss`.
+    def epoch(self, step: Callable[[Tensor, Tensor], float], batches: Batches, warm_up: bool = False) -> float:
+        """One epoch of steps in training mode, with the noise -> mean loss."""
+        self.model.train()
+        with self.noise.epoch(warm_up):
+            return mean_loss(step, batches)
+
+    def step(self, loss: Callable[[], Tensor]) -> float:
+        """One step of the weights down the gradient of the loss that is computed.
 
         Raises:
             DivergedError: when the loss is no longer finite.
         """
-        value = check_finite("the training loss", float(loss.detach()))
-        torch.autograd.backward(loss)
+        with self.noise.step():
+            made = loss()
+            value = check_finite("the training loss", float(made.detach()))
+            torch.autograd.backward(made)
         self.optimizer.step()
         self.schedule.step()
         return value
@@ -72,7 +84,7 @@ class Stage:
     def weight_step(self, inputs: Tensor, targets: Tensor) -> float:
         """One step of the weights on one batch -> its loss."""
         self.zero_grad()
-        return self.step(nn.functional.cross_entropy(self.forward(inputs), targets))
+        return self.step(lambda: nn.functional.cross_entropy(self.forward(inputs), targets))
 
     def zero_grad(self) -> None:
         """Clear every gradient of the stage."""
@@ -84,6 +96,7 @@ class Stage:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "noise": self.noise.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -92,6 +105,7 @@ class Stage:
         load_optimizer(self.optimizer, state["optimizer"])
         now = {"base_lrs": self.schedule.base_lrs, "_last_lr": [group["lr"] for group in self.optimizer.param_groups]}
         self.schedule.load_state_dict(state["schedule"] | now)
+        self.noise.load_state_dict(state["noise"])
 
 
 class SearchStage(Stage):
@@ -103,6 +117,7 @@ class SearchStage(Stage):
         batches: an epoch of the weights' images.
         held_out: batches for the logits alone, or None to learn both from the same.
         computing: how the model's forward is computed.
+        noise: of the training; none where None.
     """
 
     def __init__(
@@ -112,10 +127,12 @@ class SearchStage(Stage):
         batches: Batches,
         held_out: Batches | None,
         computing: Computing = plainly,
+        noise: Noise | None = None,
     ) -> None:
         optimizer, epochs = settings.optimizer, settings.epochs
         steps = (epochs.warmup + epochs.search) * len(batches)
-        super().__init__(searchable, list(searchable.model.parameters()), optimizer, optimizer.lr, steps, computing)
+        weights = list(searchable.model.parameters())
+        super().__init__(searchable, weights, optimizer, optimizer.lr, steps, computing, noise)
         self.searchable = searchable
         self.settings = settings
         self.batches = batches
@@ -128,17 +145,15 @@ class SearchStage(Stage):
     def warm_up(self) -> float:
         """One epoch in float32, while the ranges get to know the data -> mean loss."""
         self.searchable.quantize(False)
-        self.searchable.train()
-        return mean_loss(self.weight_step, self.batches)
+        return self.epoch(self.weight_step, self.batches, warm_up=True)
 
     def search(self) -> float:
         """One epoch of drawn allocations -> mean loss."""
         self.searchable.quantize(True)
-        self.searchable.train()
         if self.held_out is None:
-            return mean_loss(partial(self._search_step, held_out=None), self.batches)
+            return self.epoch(partial(self._search_step, held_out=None), self.batches)
         with closing(forever(self.held_out)) as held_out:
-            return mean_loss(partial(self._search_step, held_out=held_out), self.batches)
+            return self.epoch(partial(self._search_step, held_out=held_out), self.batches)
 
     def told(self) -> dict[str, float]:
         """What is told of an epoch beside losses, accuracies and costs."""
@@ -165,7 +180,7 @@ class SearchStage(Stage):
             return self.weight_step(inputs, targets)
         if held_out is None:
             self.zero_grad()
-            value = self.step(self._loss(inputs, targets))
+            value = self.step(lambda: self._loss(inputs, targets))
         else:
             value = self.weight_step(inputs, targets)
             self.zero_grad()
@@ -211,18 +226,24 @@ class FinetuneStage(Stage):
         settings: of the inner search.
         batches: an epoch of images.
         computing: how the model's forward is computed.
+        noise: of the training; none where None.
     """
 
     def __init__(
-        self, model: nn.Module, settings: InnerSettings, batches: Batches, computing: Computing = plainly
+        self,
+        model: nn.Module,
+        settings: InnerSettings,
+        batches: Batches,
+        computing: Computing = plainly,
+        noise: Noise | None = None,
     ) -> None:
         optimizer = settings.optimizer
         lr = optimizer.finetune_lr if optimizer.finetune_lr is not None else optimizer.lr * _FINETUNE_SHARE
         steps = settings.epochs.finetune * len(batches)
-        super().__init__(model, list(model.parameters()), optimizer, lr, steps, computing)
+        # of a searchable model the logits as well, which get no gradient any more
+        super().__init__(model, list(model.parameters()), optimizer, lr, steps, computing, noise)
         self.batches = batches
 
     def finetune(self) -> float:
         """One epoch -> mean loss."""
-        self.model.train()
-        return mean_loss(self.weight_step, self.batches)
+        return self.epoch(self.weight_step, self.batches)

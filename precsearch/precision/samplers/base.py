@@ -42,6 +42,9 @@ class Sampler(nn.Module, ABC):
         generator: all randomness comes from it; it stays on the CPU.
         ranged: the problem at every limit of a range, from which each draw takes its own; None where all draws keep
             the limits of `problem`.
+
+    Attributes:
+        held: whether it has stopped learning, see `hold`.
     """
 
     learns = True
@@ -55,10 +58,17 @@ class Sampler(nn.Module, ABC):
         self.problem = problem
         self.generator = generator
         self.ranged = ranged
+        self.held = False
 
     def limited(self) -> Problem:
         """The problem of one draw."""
         return self.problem if self.ranged is None else self.ranged.draw(self.generator)
+
+    def hold(self) -> None:
+        """From now on the probabilities stay as they are: no draw carries a gradient any more."""
+        self.held = True
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
 
     @abstractmethod
     def draw(self, temperature: float) -> Draw:

@@ -82,7 +82,8 @@ class PerturbAndMap(_Learned):
         noisy_SK = scores_SK + gumbel(scores_SK.shape, self.generator).to(scores_SK)
         perturbed = noisy_SK.detach().double().cpu().numpy()
         candidates = fill_slack(maximize(perturbed, problem), perturbed, problem)
-        return Draw(candidates, self.table.tilt(scores_SK, temperature, problem).sum(1))
+        relaxed_SK = None if self.held else self.table.tilt(scores_SK, temperature, problem).sum(1)
+        return Draw(candidates, relaxed_SK)
 
     def probabilities(self) -> Tensor:
         """[S, K] tilted to meet the budgets."""
@@ -101,7 +102,8 @@ class GumbelSoftmax(_Learned):
         """An allocation that may cost more than the budget."""
         scores_SK = self._scores(self.even(self.logits))
         noisy_SK = scores_SK + gumbel(scores_SK.shape, self.generator).to(scores_SK)
-        return Draw(noisy_SK.detach().argmax(1).cpu().numpy(), torch.softmax(noisy_SK / temperature, dim=1))
+        relaxed_SK = None if self.held else torch.softmax(noisy_SK / temperature, dim=1)
+        return Draw(noisy_SK.detach().argmax(1).cpu().numpy(), relaxed_SK)
 
     def probabilities(self) -> Tensor:
         """[S, K] softmax of the logits."""

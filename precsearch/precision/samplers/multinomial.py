@@ -56,7 +56,7 @@ class Multinomial(Sampler):
         noise_TS = gumbel((top, len(self.problem.slots)), self.generator)
         noisy = noise_TS.double().numpy() + self.logits.detach().double().cpu().numpy()
         candidates, eligible_TS = self._hand_out(lambda t, _: noisy[t], problem)
-        relaxed_SK = self._relax(candidates, eligible_TS, noise_TS, temperature)
+        relaxed_SK = None if self.held else self._relax(candidates, eligible_TS, noise_TS, temperature)
         return Draw(candidates, relaxed_SK)
 
     def solve(self, problem: Problem | None = None) -> Ints:

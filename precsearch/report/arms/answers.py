@@ -14,3 +14,8 @@ ANSWERS: Final[dict[str, Callable[[ArmsData], list[Answer]]]] = {
     "compare": lambda data: data.compared.answers,
     "grid": lambda data: data.gridded.answers,
 }
+
+
+def answers_of(data: ArmsData) -> list[Answer]:
+    """Every answer that one run gives by now."""
+    return ANSWERS[data.kind](data) if data.kind in ANSWERS else []

@@ -15,7 +15,7 @@ from precsearch.analysis.sentences import budget_text
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment.cells import arms_of, cells_of, seeds_of
 from precsearch.experiment.loading import load_experiment
-from precsearch.measured import Evaluation, read_evaluation
+from precsearch.measured import DRAWN, Evaluation, read_evaluation
 from precsearch.report import words
 from precsearch.report.view import read_allocation
 from precsearch.results import read_steps
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from precsearch.report.arms.grid import Gridded
     from precsearch.results import Progress, RunDirectory, TrainingRecord
 
-DRAWN: Final = "drawn.json"
 LIMIT: Final = "inner.budget.limit"
 
 
@@ -92,11 +91,11 @@ class Tried(BaseModel):
 
 
 class TunedArm(BaseModel):
-    """One arm in one cell: what was tried, and what was chosen."""
+    """One arm in one cell: what was tried, and what was chosen; None where no combination trained to its end."""
 
     cell: int
     arm: str
-    chosen: dict[str, Any]
+    chosen: dict[str, Any] | None
     tried: tuple[Tried, ...]
 
 
@@ -157,8 +156,8 @@ class ArmsData:
 
     @property
     def finished(self) -> bool:
-        """Whether every training that was asked for has ended."""
-        return len(self.trainings) >= self.wanted
+        """Whether every training that is asked for now has ended; a run may hold more seeds."""
+        return sum(training.record.index < seeds_of(self.experiment) for training in self.trainings) >= self.wanted
 
     @cached_property
     def points(self) -> dict[int, dict[str, Any]]:

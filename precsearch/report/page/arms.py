@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from precsearch.experiment.cells import axes_of, seeds_of
 from precsearch.report import words
-from precsearch.report.arms.answers import ANSWERS
+from precsearch.report.arms.answers import answers_of
 from precsearch.report.page.arms_tables import TABLES
 from precsearch.report.page.commands import Command
 from precsearch.report.page.content import Page, sections_of
@@ -59,7 +59,7 @@ def _questions(runs: Sequence[ArmsData]) -> tuple[QuestionPart, ...]:
     by_question: dict[str, list[AnswerPart]] = {}
     for data in runs:
         where = f"{data.label}: " if len(runs) > 1 else ""
-        for answer in ANSWERS[data.kind](data) if data.kind in ANSWERS else ():
+        for answer in answers_of(data):
             part = AnswerPart(answer.told, _MARKS[answer.told], f"{where}{answer.sentence}")
             by_question.setdefault(answer.question, []).append(part)
     return tuple(QuestionPart(question, tuple(parts)) for question, parts in by_question.items())
@@ -113,7 +113,7 @@ def _tiles(data: ArmsData) -> list[Tile]:
     cells = ", ".join(f"{path.removeprefix('inner.')}: {', '.join(map(str, values))}" for path, values in axes.items())
     seeds = Counter((training.cell, training.label) for training in data.complete).values()
     least = (
-        f"{min(seeds)} to {max(seeds)} complete by now" if seeds and min(seeds) != max(seeds) else "the same in each"
+        f"{min(seeds)} to {max(seeds)} of them complete" if seeds and min(seeds) != max(seeds) else "the same in each"
     )
     found = [Tile("Seeds of every arm", str(seeds_of(data.experiment)), least)]
     found.append(Tile("Cells", str(len(data.points)), cells or "one"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.analysis.arms import COSTS, DRAWN, GAP, METRICS, arm_measure
 from precsearch.report import words
+from precsearch.report.arms.claims import claim_dict
 from precsearch.report.page.grid_tables import grid_tables
 from precsearch.report.page.parts import CellPart, TablePart, TablesPart
 
@@ -73,7 +75,8 @@ def _disturbed(runs: Sequence[ArmsData]) -> Iterator[TablePart]:
     every = [(data, claim) for data in runs for claim in data.compared.disturbed_claims]
     for told in dict.fromkeys(claim.measure for _, claim in every):
         own = [(data, claim) for data, claim in every if claim.measure == told]
-        yield _claims_table(f"Differences in {told.words}", own, len(runs) > 1, folded=True)
+        table = _claims_table(f"Differences in {told.words}", own, len(runs) > 1, folded=True)
+        yield replace(table, sentences=tuple(claim.sentence for _, claim in own if claim.doubts))
 
 
 def _claims_table(title: str, claims: Sequence[tuple[ArmsData, ArmClaim]], several: bool, folded: bool) -> TablePart:
@@ -106,36 +109,13 @@ def _told(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
             yield {"run": data.label, **claim_dict(claim)}
 
 
-def claim_dict(claim: ArmClaim) -> dict[str, Any]:
-    """One claim as a plain object; differences in the metric's own unit."""
-    found, each = claim.comparison, claim.differences
-    return {
-        "cell": each.cell,
-        "at": claim.at,
-        "arm": each.arm.name,
-        "against": each.against.name,
-        "metric": claim.measure.metric,
-        "verdict": claim.verdict,
-        "difference": found.difference.mean,
-        "low": found.difference.low,
-        "high": found.difference.high,
-        "seeds": found.difference.n,
-        "left_out": each.left_out,
-        "p": found.p_holm,
-        "margin": found.margin,
-        "p_equivalent": found.p_equivalent,
-        "detectable": found.detectable,
-        "sentence": claim.sentence,
-    }
-
-
 def _each(runs: Sequence[ArmsData], make: Callable[[ArmsData, int], Iterable[TablePart]]) -> Iterator[TablePart]:
     """The tables of every run and cell, with these in their titles where there are several."""
     for data in runs:
         for cell, place in data.places.items():
             for part in make(data, cell):
                 title = ", ".join(filter(None, (data.label if len(runs) > 1 else "", place, part.title)))
-                yield TablePart(title, part.headers, part.rows, part.sentences, part.folded)
+                yield replace(part, title=title)
 
 
 def _means(data: ArmsData, cell: int) -> Iterator[TablePart]:
@@ -213,10 +193,11 @@ def _conditions(data: ArmsData, cell: int) -> Iterator[TablePart]:
     if not rows:
         return
     lines = []
-    for condition in dict.fromkeys(row.condition for row in rows):
+    shown = (row.condition for row in rows if row.condition.size != 0)  # undisturbed stands in the table of means
+    for condition in dict.fromkeys(shown):
         told = condition.measure()
         own = [found.get((condition, arm)) for arm in arms]
-        texts = ["" if row is None else _plus_minus(row.interval, told.scale, 2 if told.unit else 4) for row in own]
+        texts = ["" if row is None else _plus_minus(row.interval, told.scale, 1 if told.unit else 4) for row in own]
         lines.append((CellPart(condition.words), *(CellPart(text, _N) for text in texts)))
     caveats = {arm: next((row.caveat for row in rows if row.arm == arm and row.caveat), "") for arm in arms}
     checked = {arm: max(row.checked for row in rows if row.arm == arm) for arm in arms}

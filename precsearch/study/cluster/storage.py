@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from precsearch.errors import ConfigurationError, RunDirectoryError
 from precsearch.files import write_text
-from precsearch.study.executors.base import Job
+from precsearch.study.executors.base import START, Job
 
 RUN_ID: Final = ".run-id"
 _PARTIAL: Final = ".partial"
@@ -26,6 +26,9 @@ _PARTIAL: Final = ".partial"
 
 class Storage(Protocol):
     """Where trials leave their files. Travels to workers, so it holds plain data."""
+
+    def bring(self, job: Job) -> None:
+        """Bring the weights that `job` starts from to where workers see them. Called by the driver."""
 
     def open(self, job: Job) -> contextlib.AbstractContextManager[Path]:
         """A folder on this node to train `job` in, with what earlier workers left."""
@@ -40,6 +43,9 @@ class Storage(Protocol):
 @dataclass(frozen=True)
 class RunDirectoryStorage:
     """Workers write into the run directory: they are on its machine."""
+
+    def bring(self, job: Job) -> None:
+        """Nothing: workers see the run directory."""
 
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator[Path]:
@@ -70,6 +76,11 @@ class SharedStorage:
     url: str
     run: str = ""
 
+    def bring(self, job: Job) -> None:
+        """Copy them beside the checkpoint, where `open` finds them and `collect` leaves them out."""
+        if job.start is not None:
+            self.keep(job, job.start.parent, [job.start], under=START)
+
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator[Path]:
         """A temporary folder with the files of the last attempt."""
@@ -84,9 +95,10 @@ class SharedStorage:
                     filesystem.get_file(file, str(local))
             yield folder
 
-    def keep(self, job: Job, folder: Path, files: Sequence[Path]) -> None:
-        """Copy `files`, each whole or not at all."""
+    def keep(self, job: Job, folder: Path, files: Sequence[Path], under: str = "") -> None:
+        """Copy `files`, each whole or not at all; `under` a folder of the training's own."""
         filesystem, root = self._of(job)
+        root = f"{root}/{under}" if under else root
         with _told(self.url):
             for path in files:
                 target = f"{root}/{path.relative_to(folder).as_posix()}"
@@ -101,7 +113,7 @@ class SharedStorage:
         with _told(self.url):
             for file in _whole_files(filesystem, root):
                 inside = PurePosixPath(file).relative_to(root)
-                if len(inside.parts) > 1:  # the checkpoint's folder
+                if len(inside.parts) > 1:  # the folders of the checkpoint and of the start
                     continue
                 temporary = job.directory / f".{inside.name}.{os.getpid()}.tmp"
                 filesystem.get_file(file, str(temporary))

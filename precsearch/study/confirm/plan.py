@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError, RunDirectoryError
@@ -14,6 +13,7 @@ from precsearch.experiment.loading import apply_point
 from precsearch.experiment.outer import UNQUANTIZED
 from precsearch.results import RunDirectory, TrialRecord, read_record
 from precsearch.selection import front, knee
+from precsearch.study.alike import alike
 from precsearch.study.seeds import confirm_seeds
 
 FOUND: Final = "found"
@@ -89,9 +89,9 @@ def plan_confirmation(
     records = directory.records()
     members, size = _members(directory, records, experiment.study, trials)
     owners: dict[int, int] = {}
-    alike: dict[str, int] = {}
+    first: dict[str, int] = {}
     for member in members:
-        owners[member.number] = alike.setdefault(_unquantized(experiment, member), member.number)
+        owners[member.number] = first.setdefault(_unquantized(experiment, member), member.number)
     trainings = tuple(
         Training(member, arm, index, seed)
         for index, seed in enumerate(confirm_seeds(experiment.study.seed, seeds))
@@ -156,10 +156,7 @@ def _members(
 
 def _unquantized(experiment: Experiment, member: TrialRecord) -> str:
     """What the float network of a trial follows from, besides the seed."""
-    point = {**member.params, "inner.sampler": UNQUANTIZED, "inner.allocation": None}
-    at: dict[str, Any] = apply_point(experiment, point).model_dump(mode="json", include={"data", "model", "inner"})
-    inner = {key: at["inner"][key] for key in ("targets", "epochs", "optimizer", "logits")}
-    return json.dumps({**at, "inner": inner}, sort_keys=True)
+    return alike(apply_point(experiment, {**member.params, "inner.sampler": UNQUANTIZED, "inner.allocation": None}))
 
 
 def _allocation(directory: RunDirectory, number: int) -> Allocation:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 from precsearch.experiment import Experiment
+from precsearch.experiment.loading import apply_point
 from precsearch.plans import TrialPlan
 from precsearch.results import Progress, Session, TrialResult
 
+START: Final = "start"  # folder in a training's own, for the weights that are brought to it
 RunTrial = Callable[
     ..., TrialResult
 ]  # of an experiment and a session; of `evaluated` as well where winners are confirmed
@@ -34,6 +36,7 @@ class Job:
         params: dotted path -> value that the outer search chose.
         baseline: kind of the baseline, the arm where a front is confirmed, None for a trial of the study.
         evaluated: the split that what `evaluate:` asks for is measured on.
+        start: file of trained weights that it starts from; where the experiment says where None.
     """
 
     number: int
@@ -43,12 +46,21 @@ class Job:
     params: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     evaluated: Literal["validation", "test"] = "validation"
+    start: Path | None = None
 
     def train(self, run_trial: RunTrial, session: Session) -> TrialResult:
         """Let `run_trial` do it; of the split it is told where that is not the usual one."""
+        experiment = self._started(session.directory)
         if self.evaluated == "validation":
-            return run_trial(self.experiment, session)
-        return run_trial(self.experiment, session, evaluated=self.evaluated)
+            return run_trial(experiment, session)
+        return run_trial(experiment, session, evaluated=self.evaluated)
+
+    def _started(self, directory: Path) -> Experiment:
+        if self.start is None:
+            return self.experiment
+        brought = directory / START / self.start.name  # where a worker cannot see the run directory
+        found = brought if brought.is_file() else self.start
+        return apply_point(self.experiment, {"model.checkpoint": str(found.absolute())})
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class RayExecutor:
             from precsearch.study.cluster.tuner import run_jobs
 
             def pack(job: Job) -> Parcel:
+                storage.bring(job)
                 return Parcel(job, storage, self._settings.max_failures, self._session, run_trial)
 
             def check() -> None:

@@ -16,7 +16,7 @@ from precsearch.study.telling import told_record
 
 RECORD: Final = "record"  # of a trial's user attributes: its result.json
 # and its other files, each with the key it travels under; packed: MySQL's texts end at 64 KB
-FILES: Final = {"allocation": "allocation.json", "evaluation": "evaluation.json"}
+FILES: Final = {"allocation": "allocation.json", "evaluation": "evaluation.json", "drawn": "drawn.json"}
 
 
 def packed(folder: Path, record: TrialRecord) -> dict[str, Any]:

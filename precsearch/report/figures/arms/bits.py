@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet
 
 _DRAWN: Final = (LEARNED, STOCHASTIC)
-_MOST: Final = 90.0  # area of the dot of a bit-width that every seed has
+_MOST: Final = 120.0  # area of the dot of a bit-width that every seed has
 _ROW: Final = 26.0
 
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet
 
 PITCH: Final = 20.0  # height of a row of dots
+TALL: Final = 27.0  # the same with a name in two lines
 AROUND: Final = 46.0  # height of a panel's title and axis
 MINUS: Final = "−"  # noqa: RUF001 -- the sign of a difference
 _JITTER: Final = 0.16
-_NAME: Final = 26  # letters of a row's name
+_NAME: Final = 24  # letters of a row's name
+_SAME: Final = 1e-6  # values that differ by so little of their size need an axis that is wider
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,19 @@ def legend(
     page.legend([*((key(look[name], line=line), name) for name in names), *more])
 
 
+def level(axes: Axes, values: Sequence[float]) -> None:
+    """Plain numbers at the axis, and room around values that are all the same."""
+    axes.ticklabel_format(axis="x", useOffset=False)
+    low, high = min(values), max(values)
+    if high - low <= _SAME * max(abs(low), abs(high)):
+        room = 0.1 * abs(high) or 0.1
+        axes.set_xlim(low - room, high + room)
+
+
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Names beside rows, from the top."""
-    axes.set_yticks(range(len(names)), [printable(shortened(name, _NAME)) for name in names])
+    """Names beside rows, from the top; a name may have two lines."""
+    lines = [[printable(shortened(line, _NAME)) for line in name.split("\n")] for name in names]
+    axes.set_yticks(range(len(names)), ["\n".join(each) for each in lines])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", visible=True)
     axes.grid(axis="y", visible=False)

@@ -45,7 +45,7 @@ def _differences(runs: Sequence[ArmsData], name: str, title: str, metric: str) -
     if not found:
         return None
     told, look = arm_measure(metric), common.looks(runs)
-    heights = [common.PITCH * len(_claims(each.data, each.cell, metric)) + common.AROUND for each in found]
+    heights = [common.TALL * len(_claims(each.data, each.cell, metric)) + common.AROUND for each in found]
     with sheet(sum(heights) + 26, len(found), ratios=heights, share=(True, False)) as page:
         for axes, each in zip(page.panels, found, strict=True):
             axes.set_title(each.title)
@@ -69,13 +69,14 @@ def _draw(page: Sheet, axes: Axes, claims: Sequence[ArmClaim], look: dict[str, s
         how, shown = common.style(look, claim.differences.arm), claim.verdict.startswith("shown")
         seeds = {index: told.scale * value for index, value in claim.differences.by_seed.items()}
         common.dots(axes, place, seeds, how.color)
-        common.mean(page, axes, place, claim.comparison.difference, told.scale, how, claim.sentence, filled=shown)
+        common.mean(page, axes, place, claim.comparison.difference, told.scale, how, claim.told, filled=shown)
         common.beside(axes, place, told.text(claim.comparison.difference.mean), bold=shown)
     common.name_rows(axes, [_name(claim) for claim in claims])
+    axes.ticklabel_format(axis="x", useOffset=False)
 
 
 def _name(claim: ArmClaim) -> str:
-    return f"{claim.differences.arm.name} {MINUS} {claim.differences.against.name}"
+    return f"{claim.differences.arm.name}\n{MINUS} {claim.differences.against.name}"
 
 
 def _caption(found: Sequence[Panel], metric: str) -> str:

@@ -9,6 +9,7 @@ from precsearch.analysis.arm_robustness import ATTACK, CORRUPTION, FLIPS, Condit
 from precsearch.report.figures.arms import common
 from precsearch.report.figures.attacks import SECTION
 from precsearch.report.figures.base import Cell, Figure, Table
+from precsearch.report.figures.marks import strands
 from precsearch.report.figures.palette import hex_of
 from precsearch.report.figures.sheet import sheet
 from precsearch.report.figures.svg import printable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet
 
 _PANEL: Final = 158.0
-_LINE: Final = 7.5  # height of one arm in a row
+_LINE: Final = 6.5  # height of one arm in a row
 _BETWEEN: Final = 9.0
 _NORMS: Final = {"linf": "L∞", "l2": "L2"}
 
@@ -81,10 +82,12 @@ def _curves(page: Sheet, axes: Axes, rows: Sequence[DisturbedRow], look: dict[st
             markeredgecolor=color if suspect else hex_of("paper"), clip_on=False,
         )  # fmt: skip
         page.tip(line, f"{arm.name}: {_tip(own)}")
-        for row in own:
-            if row.interval.low is not None and row.interval.high is not None:
-                low, high = max(0.0, row.interval.low), min(1.0, row.interval.high)
-                axes.vlines([row.condition.size or 0.0], 100 * low, 100 * high, color=color, linewidth=3.0, alpha=0.3)
+        bars = [
+            [(row.condition.size or 0.0, 100 * max(0.0, low)), (row.condition.size or 0.0, 100 * min(1.0, high))]
+            for row in own
+            if (low := row.interval.low) is not None and (high := row.interval.high) is not None
+        ]
+        strands(axes, bars, how.color, width=3.0, alpha=0.3)
     axes.set_ylim(0, 100)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=5)
@@ -138,18 +141,22 @@ def _bands(page: Sheet, axes: Axes, rows: Sequence[DisturbedRow], look: dict[str
     arms: list[Arm] = list(dict.fromkeys(row.arm for row in rows))
     conditions: list[Condition] = list(dict.fromkeys(row.condition for row in rows))
     pitch = _LINE * len(arms) + _BETWEEN
-    for row in rows:
-        within = (arms.index(row.arm) + 0.5) * _LINE - _LINE * len(arms) / 2
-        place, how = conditions.index(row.condition) + within / pitch, common.style(look, row.arm)
-        color, mean = hex_of(how.color), 100 * row.interval.mean
-        ends = [100 * end for end in (row.interval.low, row.interval.high) if end is not None]
-        axes.plot(ends, [place] * len(ends), color=color, linewidth=2.0, solid_capstyle="round")
-        (mark,) = axes.plot(
-            [mean], [place], marker=how.marker, markersize=5.5, color=color, markeredgecolor=hex_of("paper"),
-            markeredgewidth=0.5,
+    for order, arm in enumerate(arms):
+        own, how = [row for row in rows if row.arm == arm], common.style(look, arm)
+        within = ((order + 0.5) * _LINE - _LINE * len(arms) / 2) / pitch
+        places = [conditions.index(row.condition) + within for row in own]
+        bars = [
+            [(100 * low, place), (100 * high, place)]
+            for row, place in zip(own, places, strict=True)
+            if (low := row.interval.low) is not None and (high := row.interval.high) is not None
+        ]
+        strands(axes, bars, how.color, width=2.0, alpha=1.0)
+        (marks,) = axes.plot(
+            [100 * row.interval.mean for row in own], places, marker=how.marker, markersize=5.5, linestyle="none",
+            color=hex_of(how.color), markeredgecolor=hex_of("paper"), markeredgewidth=0.5,
         )  # fmt: skip
-        text = common.interval_text(row.interval, 100, 1)
-        page.tip(mark, f"{row.arm.name}, {row.condition.words}: {text} %")
+        page.tip(marks, arm.name)
+    axes.autoscale_view()
     for edge in range(1, len(conditions)):
         axes.axhline(edge - 0.5, color=hex_of("grid"), linewidth=0.8, zorder=0.5)
     axes.set_yticks(range(len(conditions)), [_short(condition) for condition in conditions])

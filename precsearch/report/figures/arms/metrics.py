@@ -14,7 +14,7 @@ from precsearch.report.figures.sheet import sheet
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from precsearch.analysis.arms import MeanRow
+    from precsearch.analysis.arms import MeanRow, Network
     from precsearch.analysis.measures import Measure
     from precsearch.report.arms.reading import ArmsData
     from precsearch.report.figures.arms.common import Panel
@@ -81,8 +81,8 @@ def _draw(page: Sheet, axes: Axes, each: Panel, told: Measure, unit: str, look: 
         how = common.style(look, row.arm)
         seeds = {
             network.index: told.scale * network.values[told.metric]
-            for network in each.data.compared.networks
-            if (network.cell, network.arm) == (each.cell, row.arm) and told.metric in network.values
+            for network in _networks(each, told.metric)
+            if network.arm == row.arm
         }
         common.dots(axes, place, seeds, how.color)
         text = common.interval_text(row.interval, told.scale, digits)
@@ -90,6 +90,11 @@ def _draw(page: Sheet, axes: Axes, each: Panel, told: Measure, unit: str, look: 
         common.mean(page, axes, place, row.interval, told.scale, how, tip)
         common.beside(axes, place, f"{told.scale * row.interval.mean:.{digits}f}")
     common.name_rows(axes, [row.arm.name for row in rows])
+    common.level(axes, [told.scale * one.values[told.metric] for one in _networks(each, told.metric)])
+
+
+def _networks(each: Panel, metric: str) -> list[Network]:
+    return [found for found in each.data.compared.networks if found.cell == each.cell and metric in found.values]
 
 
 def _caption(found: Sequence[Panel], metric: str, told: Measure, unit: str) -> str:

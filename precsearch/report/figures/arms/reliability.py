@@ -95,8 +95,10 @@ def _draw(page: Sheet, axes: Axes, curves: dict[Arm, list[Pooled]], look: dict[s
             markeredgecolor=hex_of("paper"), markeredgewidth=0.5, clip_on=False, zorder=3,
         )  # fmt: skip
         page.tip(line, arm.name)
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
+    shown = [each for bins in curves.values() for each in bins if each.count >= _FEWEST * each.seeds]
+    least = 100 * min((min(each.confidence, each.accuracy) for each in shown), default=0.0)
+    axes.set_xlim(max(0.0, least - 5), 100)
+    axes.set_ylim(max(0.0, least - 5), 100)
 
 
 def _table(runs: Sequence[ArmsData]) -> Table:
