@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_arms import GRID, make_grid
+from made_arms import GRID, MadeArms, make_arms, make_grid
 from made_grids import plane
 from test_figures import HOSTILE, SVG, texts
 
@@ -21,12 +21,17 @@ from precsearch.report.figures import Figure
 from precsearch.report.figures.arms import GRID_FIGURES, draw_arms
 from precsearch.report.figures.palette import COLORS
 from precsearch.report.figures.sheet import WIDTH
-from precsearch.results import read_training
+from precsearch.report.page.grid_tables import grid_tables
+from precsearch.results import RunDirectory, read_training
 
 FAILED = ((0, "float", 1), (3, "retrained-2", 0), (5, "direct-3-fc1", 2))
 ONE_AXIS = GRID.replace(
     "model.width: [0.25, 0.5, 1.0, 2.0], model.depth: [1, 2]", "model.width: [0.5, 1.0, 2.0]"
 ).replace("  layers: true\n  layers_at: {model.width: 1.0, model.depth: 2}\n", "")
+SMALL = (
+    GRID.replace("[0.25, 0.5, 1.0, 2.0]", "[0.5, 1.0]").replace("bits: [2, 3, 4]", "bits: [2, 4]")
+    .replace("  retrain: {inner.optimizer.lr: 5.0e-4}", "  arms: [float, retrained]")
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> ArmsData:
     return read_arms_data(made_text(folder, ONE_AXIS, seeds=3), "narrow")
 
 
-def made_text(folder: Path, text: str, seeds: int):  # type: ignore[no-untyped-def]
-    from made_arms import MadeArms, make_arms
-
+def made_text(folder: Path, text: str, seeds: int) -> RunDirectory:
     return make_arms(folder, MadeArms(text=text, seeds=seeds, measured=False, steps=False), 3)
 
 
@@ -177,7 +180,7 @@ def test_an_unfinished_grid_draws_what_it_has(tmp_path: Path) -> None:
 
 
 def test_one_seed_is_drawn_without_intervals(tmp_path: Path) -> None:
-    data = read_arms_data(make_grid(tmp_path / "run", measured=False, steps=False, seeds=1), "run")
+    data = read_arms_data(made_text(tmp_path / "run", SMALL, seeds=1), "run")
     drawn = draw_arms([data])
     assert [figure.name for figure in drawn] == list(GRID_FIGURES)
     for row in (row for figure in drawn for row in rows(figure)):
@@ -222,3 +225,30 @@ def test_worth_says_how_many_and_why_not() -> None:
         " most 16. 1 network is better than the best float network, so all that is known is a ratio of at least 16."
         " Of 3 networks: yes in 2, not shown in 1."
     )
+
+
+# ---- the page
+
+
+def test_the_page_has_the_tables_and_machines_the_rows(run: ArmsData, narrow: ArmsData) -> None:
+    parts = {part.id: part for part in grid_tables([run])}
+    assert list(parts) == ["ratios", "gaps", "layers"]
+    assert [table.title for table in parts["gaps"].tables] == ["Over size (points)", "Direct", "Retrained"]
+    for table in (table for part in parts.values() for table in part.tables):
+        assert table.rows
+        assert all(len(row) == len(table.headers) for row in table.rows)
+        assert not any(re.search(r"\b(nan|None|inf)\b", cell.text) for row in table.rows for cell in row)
+    ratios, gaps = parts["ratios"], parts["gaps"]
+    assert [len(table.rows) for table in ratios.tables] == [24, 24]
+    assert len(ratios.told) == 2 * 48
+    assert len(gaps.told) == 48
+    (told,) = (each for each in gaps.told if (each["cell"], each["arm"]) == (3, "retrained-2"))
+    assert told["seeds"] == 4
+    assert ", 1 more left out for a failed training" in told["sentence"]
+    json.dumps([ratios.told, gaps.told], allow_nan=False)
+    assert [part.id for part in grid_tables([narrow])] == ["ratios", "gaps"]
+    assert "among" not in grid_tables([narrow])[0].tables[0].headers
+
+
+def test_an_empty_run_has_no_tables(run: ArmsData) -> None:
+    assert not grid_tables([replace(run, trainings=())])

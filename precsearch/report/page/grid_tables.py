@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from precsearch.analysis.complexity import GAP
@@ -58,7 +58,7 @@ def _by_arm(runs: Sequence[ArmsData], which: str) -> Iterator[TablePart]:
         for arm in dict.fromkeys(row.network.arm for row in rows):
             title = ", ".join(filter(None, (data.label if len(runs) > 1 else "", arm)))
             own = [row for row in rows if row.network.arm == arm]
-            yield {"ratios": _ratio_table, "gaps": _gap_table, "layers": _layer_table}[which](data, title, own)
+            yield _MAKE[which](data, title, own)
 
 
 def _ratio_table(_: ArmsData, title: str, rows: Sequence[CompressionRow]) -> TablePart:
@@ -66,7 +66,7 @@ def _ratio_table(_: ArmsData, title: str, rows: Sequence[CompressionRow]) -> Tab
     by_network = [(row, [other for other in rows if other.network == row.network and other.curve != ALL_CELLS])
                   for row in rows if row.curve == ALL_CELLS]  # fmt: skip
     families = any(others for _, others in by_network)
-    headers = ("network", "bits", "test error (%)", "size", "by bytes", "effective", "95 % interval")
+    headers: tuple[str, ...] = ("network", "bits", "test error (%)", "size", "by bytes", "effective", "95 % interval")
     headers += ("among", "effective there", "95 % interval") * families
     cells = []
     for row, others in by_network:
@@ -130,7 +130,8 @@ def _layer_table(_: ArmsData, title: str, rows: Sequence[GridGap]) -> TablePart:
         mark = CellPart("shown" if shown else "not shown", f"answer {'yes' if shown else 'open'}")
         lines.append(
             (CellPart(point_text(row.network.at)), CellPart(str(row.network.layer)),
-             CellPart(str(row.network.bits), _N), mark, *_numbers([*_tested(row.comparison), str(row.comparison.difference.n)]))
+             CellPart(str(row.network.bits), _N), mark,
+             *_numbers([*_tested(row.comparison), str(row.comparison.difference.n)]))
         )  # fmt: skip
     return TablePart(_upper(title), headers, tuple(lines), folded=True)
 
@@ -182,6 +183,13 @@ def _gaps(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
                 "detectable": found.detectable,
                 "sentence": _sentence(data, row),
             }
+
+
+_MAKE: Final[dict[str, Callable[[ArmsData, str, Sequence[Any]], TablePart]]] = {
+    "ratios": _ratio_table,
+    "gaps": _gap_table,
+    "layers": _layer_table,
+}
 
 
 def _ratios(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
