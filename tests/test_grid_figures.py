@@ -10,6 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_arms import GRID, MadeArms, make_arms, make_grid
 from made_grids import plane
 from test_figures import HOSTILE, SVG, texts
@@ -19,6 +21,7 @@ from precsearch.report.arms.answers import ANSWERS
 from precsearch.report.arms.reading import ArmsData, read_arms_data
 from precsearch.report.figures import Figure
 from precsearch.report.figures.arms import GRID_FIGURES, draw_arms
+from precsearch.report.figures.arms.grid_marks import plain_ticks
 from precsearch.report.figures.palette import COLORS
 from precsearch.report.figures.sheet import WIDTH
 from precsearch.report.page.grid_tables import grid_tables
@@ -225,6 +228,15 @@ def test_worth_says_how_many_and_why_not() -> None:
         " most 16. 1 network is better than the best float network, so all that is known is a ratio of at least 16."
         " Of 3 networks: yes in 2, not shown in 1."
     )
+
+
+@given(st.floats(1e-3, 1e9), st.floats(1.4, 1e7))
+def test_a_logarithmic_axis_has_few_plain_numbers(low: float, times: float) -> None:
+    ticks = plain_ticks(low, low * times)
+    assert 2 <= len(ticks) <= 6
+    assert all(low * (1 - 1e-9) <= tick <= low * times * (1 + 1e-9) for tick in ticks)
+    assert ticks == sorted(set(ticks))
+    assert len({f"{tick:,g}" for tick in ticks}) == len(ticks)
 
 
 # ---- the page

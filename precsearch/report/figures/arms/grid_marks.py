@@ -23,6 +23,7 @@ PANEL: Final = 190.0
 ARMS: Final = {"direct": "quantized directly", "retrained": "retrained"}
 _MARKERS: Final = ("o", "s", "^", "v", "P", "X")
 _MOST_TICKS: Final = 6
+_NARROW: Final = 3.0  # from one end of an axis to the other: so near that a linear axis' numbers serve
 Grids = Sequence[tuple["ArmsData", Grid]]
 
 
@@ -88,16 +89,26 @@ def size_axis(panels: Sequence[Axes], sizes: Sequence[float], what: str) -> floa
 def log_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[float], room: float = 1.2) -> None:
     """A logarithmic axis around positive values, with few and plain numbers at its ticks."""
     low, high = min(values) / room, max(values) * room
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        if len(ticks) <= _MOST_TICKS:
-            break
-    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS) or 1]
+    ticks = plain_ticks(low, high)
     getattr(axes, f"set_{which}scale")("log")
     getattr(axes, f"set_{which}lim")(low, high)
     getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:,g}" for tick in ticks])
     getattr(axes, f"set_{which}ticks")([], minor=True)
+
+
+def plain_ticks(low: float, high: float) -> list[float]:
+    """Two to six numbers for a logarithmic axis, as plain as they can be."""
+    from matplotlib.ticker import MaxNLocator
+
+    if high < _NARROW * low:
+        found = [float(tick) for tick in MaxNLocator(_MOST_TICKS - 1).tick_values(low, high)]
+        return [tick for tick in found if low <= tick <= high]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) <= _MOST_TICKS:
+            return ticks
+    return ticks[:: -(-len(ticks) // _MOST_TICKS)]
 
 
 def named(grid: Grid, cell: int) -> str:

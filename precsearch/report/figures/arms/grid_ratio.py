@@ -37,7 +37,7 @@ def ratio_by_size(runs: Sequence[ArmsData]) -> Figure | None:
         sizes = [grid.floats[row.network.cell].size for _, grid, _, rows in panels for row in rows]
         factor = marks.size_axis(page.panels, sizes, "size in float32")
         for axes, (run, grid, arm, rows) in zip(page.panels, panels, strict=True):
-            axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]}: times larger"))
+            axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]}: effective compression"))
             _draw(page, axes, grid, rows, bits, factor)
         entries = [(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)]
         page.legend([*entries, (_dotted(), "bytes alone")])
