@@ -12,6 +12,16 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; child processes have it too
 
+# One Ray cluster at a time: whoever joins one takes the newest that it finds on the machine.
+_STARTS_RAY = {"test_cluster", "test_confirm", "test_inspect", "test_ray_connection", "test_ray_environment"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `pytest -n N --dist loadgroup`, let one process have all tests that start a cluster."""
+    for item in items:
+        if item.path.stem in _STARTS_RAY:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
