@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,10 @@ Shift = Callable[[TrainingRecord], dict[str, float]]
 _DRAWN = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "test_brier", "test_ece")
 
 
-def make_comparison(path: Path, made: MadeArms = MadeArms(text=EVERY_KIND), seed: int = 0) -> RunDirectory:
+def make_comparison(path: Path, **made: Any) -> RunDirectory:
     """A run whose stochastic arm has `drawn_` metrics and `drawn.json`; other arms as `make_arms` leaves them."""
-    run = make_arms(path, made, seed)
-    chance = random.Random(seed)
+    run = make_arms(path, MadeArms(**{"text": EVERY_KIND, **made}))
+    chance = random.Random(0)
     for folder, record in run.trainings():
         if record.arm == "stochastic" and record.state == "complete":
             shift = chance.gauss(0.003, 0.001)
@@ -51,7 +50,7 @@ def make_comparison(path: Path, made: MadeArms = MadeArms(text=EVERY_KIND), seed
 
 def comparison_data(path: Path, label: str = "made", **made: Any) -> ArmsData:
     """The same as read for a report."""
-    return read_arms_data(make_comparison(path, replace(MadeArms(text=EVERY_KIND), **made)), label)
+    return read_arms_data(make_comparison(path, **made), label)
 
 
 def rewrite(run: RunDirectory, folder: Path, record: TrainingRecord, metrics: dict[str, float]) -> None:

@@ -22,10 +22,10 @@ COMMANDS = {
     "inspect": {"--set", "--json"},
     "resume": {"--trials", "--executor", "--address", "--json"},
     "list": {"--json"},
-    "show": {"--trial", "--baseline", "--json"},
+    "show": {"--trial", "--baseline", "--training", "--json"},
     "report": {"-o", "--output", "--json"},
     "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
-    "export": {"--trial", "--budget", "--knee", "--format", "-o", "--output", "--json"},
+    "export": {"--trial", "--budget", "--knee", "--training", "--format", "-o", "--output", "--json"},
     "init": set(),
 }
 

@@ -51,8 +51,9 @@ class Condition:
 
     @property
     def metric(self) -> str:
-        """A name for it: ``attack pgd linf 0.1``."""
-        return " ".join(filter(None, (self.group, self.name, MEAN if self.size is None else f"{self.size:g}")))
+        """A name for it: ``attack pgd linf 0.1``, ``corruption blur``."""
+        over = MEAN if self.group in {ATTACK, FLIPS} else ""
+        return " ".join(filter(None, (self.group, self.name, over if self.size is None else f"{self.size:g}")))
 
     @property
     def words(self) -> str:

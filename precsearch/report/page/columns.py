@@ -18,7 +18,12 @@ _PREFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 _UNITS = {"model_size": "B", "activation_memory": "B", "bitops": ""}
 _COUNTED = ("accuracy", "error")  # metrics that end so are fractions, told in %
 _GAPS = {"generalization_gap": "gap (points)", "test_generalization_gap": "train-test gap (points)"}
-_HEADERS = {"test_error": "test error %", "test_loss": "test NLL"}
+_HEADERS = {
+    "test_error": "test error %",
+    "test_loss": "test NLL",
+    "drawn_test_error": "drawn: test error %",
+    "drawn_test_loss": "drawn: test NLL",
+}
 
 
 @dataclass(frozen=True)

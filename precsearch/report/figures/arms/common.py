@@ -49,8 +49,8 @@ def panels(runs: Sequence[ArmsData], has: Callable[[ArmsData, int], object]) -> 
     for data in runs:
         for cell, place in data.places.items():
             if has(data, cell):
-                title = ": ".join(filter(None, (data.label if len(runs) > 1 else "", place)))
-                found.append(Panel(data, cell, printable(title)))
+                title = ", ".join(filter(None, (data.label if len(runs) > 1 else "", place)))
+                found.append(Panel(data, cell, " ".join(printable(title).split())))
     return found
 
 
