@@ -108,7 +108,7 @@ def _vanishing_row(found: Vanishing) -> tuple[CellPart, ...]:
 
 def _gap_table(data: ArmsData, title: str, rows: Sequence[GridGap]) -> TablePart:
     headers = ("network", "bits", "verdict", f"gap ({GAP.unit})", "95 % interval", "p (Holm)", "could have shown",
-               "pairs")  # fmt: skip
+               "pairs", "left out")  # fmt: skip
     lines = []
     for row in rows:
         found, verdict = row.comparison, judge(row.comparison, GAP)
@@ -116,7 +116,7 @@ def _gap_table(data: ArmsData, title: str, rows: Sequence[GridGap]) -> TablePart
         lines.append(
             (CellPart(point_text(row.network.at)), CellPart(str(row.network.bits), _N),
              CellPart(_WORDS[verdict], f"answer {_MARKS[verdict]}"),
-             *_numbers([*_tested(found), could, str(found.difference.n)]))
+             *_numbers([*_tested(found), could, str(found.difference.n), str(_left_out(data, row) or "")]))
         )  # fmt: skip
     sentences = tuple(_sentence(data, row) for row in rows)
     return TablePart(_upper(title), headers, tuple(lines), sentences, folded=True)
@@ -158,11 +158,15 @@ def _label(row: GridGap | CompressionRow) -> str:
     return f"{row.network.arm}-{row.network.bits}"
 
 
+def _left_out(data: ArmsData, row: GridGap) -> int:
+    """Pairs of which a training failed."""
+    labels, cell = {_label(row), "float"}, row.network.cell
+    return len({each.record.index for each in data.failed if each.cell == cell and each.label in labels})
+
+
 def _sentence(data: ArmsData, row: GridGap) -> str:
-    failed = {each.record.index for each in data.failed if each.cell == row.network.cell
-              and each.label in {_label(row), "float"}}  # fmt: skip
-    verdict = judge(row.comparison, GAP)
-    return arms_sentence(point_text(row.network.at), (_label(row), "float"), GAP, row.comparison, verdict, len(failed))
+    at, arms = point_text(row.network.at), (_label(row), "float")
+    return arms_sentence(at, arms, GAP, row.comparison, judge(row.comparison, GAP), _left_out(data, row))
 
 
 def _gaps(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
@@ -177,6 +181,7 @@ def _gaps(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
                 "low": found.difference.low,
                 "high": found.difference.high,
                 "seeds": found.difference.n,
+                "left_out": _left_out(data, row),
                 "p": found.p_holm,
                 "margin": found.margin,
                 "p_equivalent": found.p_equivalent,
