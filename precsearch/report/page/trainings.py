@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from precsearch.report.arms.reading import ArmsData
     from precsearch.results import TrialRecord
 
-_METRICS = (ERROR, GAP, NLL, "test_ece", "drawn_test_error", "drawn_test_loss", "average_bits_weight",
+_METRICS = (ERROR, GAP, NLL, "drawn_test_error", "drawn_test_loss", "average_bits_weight",
             "average_bits_activation", "model_size")  # fmt: skip
 
 
