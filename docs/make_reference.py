@@ -40,12 +40,14 @@ MEANINGS = {
     "inner.temperature.end": "At the last search step.",
     "inner.temperature.schedule": "How it goes from `start` to `end`.",
     "inner.regularization": "What is added to the loss while searching.",
-    "inner.epochs": "Passes over the training images in each phase; together at least one.",
+    "inner.epochs": "Passes over the training images in each phase; together at least one, unless the weights were "
+    "trained before (`model.checkpoint`) and the sampler learns nothing.",
     "inner.epochs.warmup": "In float32, while the quantizers watch the ranges.",
     "inner.epochs.search": "With a new allocation drawn at every step.",
     "inner.epochs.finetune": "With the allocation found, weights only.",
     "inner.optimizer": "How the weights learn.",
     "inner.logits": "How the precision distribution learns.",
+    "inner.noise": "Other noise in training than that of drawn bits, to hold their effect against.",
     "study.objectives.metric": "One of the metrics below.",
     "study.objectives.direction": "Which way is better.",
     "study.constraints.metric": "One of the metrics below.",
@@ -126,9 +128,10 @@ def _models_in(annotation: Any) -> Iterator[tuple[type[BaseModel], bool]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, False
         return
-    for inner in getattr(annotation, "__args__", ()):
+    alternatives = getattr(annotation, "__args__", ())
+    for inner in alternatives:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield inner, True
+            yield inner, type(None) not in alternatives
 
 
 def _intro(model: type[BaseModel]) -> str:

@@ -123,7 +123,8 @@ def _tuning(run: RunDirectory, experiment: Experiment, seed: int) -> dict[str, d
         for cell, _ in enumerate(cells_of(experiment))
         for arm in arms_of(experiment)
     ]
-    run.tuned.write_text(json.dumps({"metric": tune.metric, "seeds": tune.seeds, "arms": rows}))
+    head = {"format": "precsearch-tuned", "version": 1}
+    run.tuned.write_text(json.dumps({**head, "metric": tune.metric, "seeds": tune.seeds, "arms": rows}))
     return {f"{row['cell']} {row['arm']}": row["chosen"] for row in rows}  # type: ignore[misc]
 
 

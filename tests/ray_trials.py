@@ -46,3 +46,10 @@ def notes_its_process(experiment: Experiment, session: Session) -> TrialResult:
     time.sleep(1.0)
     (Path(os.environ["PRECSEARCH_TEST_NOTES"]) / session.directory.name).write_text(str(os.getpid()))
     return run_trial(experiment, session)
+
+
+def leaves_weights(experiment: Experiment, session: Session, evaluated: str = "validation") -> TrialResult:
+    """Leaves weights that say what they came from, wherever that was brought to."""
+    start = Path(experiment.model.checkpoint).read_text() if experiment.model.checkpoint else "nothing"
+    (session.directory / "weights.safetensors").write_text(f"{session.directory.name} from {start}")
+    return run_trial(experiment, session, evaluated)

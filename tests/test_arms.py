@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precsearch.errors import ConfigurationError, DataError, DivergedError, ModelError, RunDirectoryError
-from precsearch.experiment import Experiment
+from precsearch.experiment import ARM_KINDS, Experiment
 from precsearch.experiment.loading import load_experiment, load_experiment_text, with_overrides
 from precsearch.results import RunDirectory, Session, TrialResult
 from precsearch.study.arms.plan import ArmsPlan, Training, plan_arms
@@ -144,6 +144,36 @@ def test_what_each_arm_trains(tmp_path: Path) -> None:
     assert {at.inner.temperature.start for name, at, *_ in trainer.calls if "learned" in name} == {0.7}
     assert {at.inner.temperature.start for name, at, *_ in trainer.calls if "learned" not in name} == {2.0}
     assert {evaluated for *_, evaluated in trainer.calls} == {"test"}
+
+
+def test_every_kind_of_arm_sets_what_it_says_and_no_other_is_drawn_to_the_end(tmp_path: Path) -> None:
+    arms = ", ".join(f"{kind}: {{kind: {kind}}}" for kind in ARM_KINDS if kind != "fixed")
+    arms += ", fixed: {kind: fixed, set: {inner.allocation: [3, 3]}}"
+    text = COMPARE.replace("{float: {kind: float}, uniform: {kind: uniform}, learned: {kind: learned}}", f"{{{arms}}}")
+    trainer = Trainer()
+    run(text, tmp_path, trainer, None, "inner.stochastic=true", "compare.seeds=1", "compare.at={}")
+    found = {
+        name[5:-3]: (at.inner.sampler, at.inner.stochastic, at.inner.noise.kind, at.inner.allocation)
+        for name, at, *_ in trainer.calls
+    }
+    assert found == {
+        "float": ("float", False, "none", None),
+        "uniform": ("uniform", False, "none", None),
+        "random": ("random", False, "none", None),
+        "fixed": ("fixed", False, "none", (3, 3)),
+        "learned": ("perturb-and-map", False, "none", None),
+        "stochastic": ("perturb-and-map", True, "none", None),
+        "dropout": ("float", False, "dropout", None),
+        "weight-noise": ("float", False, "weight", None),
+    }
+
+
+def test_noise_of_the_weights_follows_the_budget_and_is_not_shared(tmp_path: Path) -> None:
+    arms = "{float: {kind: float}, dropout: {kind: dropout}, noise: {kind: weight-noise}}"
+    text = COMPARE.replace("{float: {kind: float}, uniform: {kind: uniform}, learned: {kind: learned}}", arms)
+    plan = plan_arms(load_experiment_text(text))
+    shared = {label for (cell, label), owner in plan.owners.items() if owner != cell}
+    assert shared == {"float", "dropout"}
 
 
 def test_whoever_is_interrupted_has_whole_pairs(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ BAD = {
         (3, 5),
         ["inner.budget.limt", "did you mean 'limit'?"],
     ),
-    "unknown key, nothing near": ("colour: red\n", (1, 1), ["unknown key 'colour'", "version, name, data"]),
+    "unknown key, nothing near": ("colour: red\n", (1, 1), ["unknown key 'colour'", "version, kind, name, data"]),
     "unknown key in a list": (
         "study:\n  objectives:\n    - {metric: bitops, direction: minimize}\n"
         "    - {metric: model_size, direction: minimize, weight: 3}\n",

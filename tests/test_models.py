@@ -9,7 +9,7 @@ from torch import nn
 from precsearch.errors import ConfigurationError, ModelError
 from precsearch.experiment import ModelSettings
 from precsearch.layers import take_inventory
-from precsearch.models import MODELS, build_model, lenet5, mlp, resnet20, vgg_small
+from precsearch.models import MODELS, build_model, convnet, lenet5, mlp, resnet20, vgg_small
 
 
 def build(name, input_shape=(1, 28, 28), classes=10, **arguments):
@@ -115,6 +115,33 @@ class TestLeNet5:
     def test_no_images(self):
         with pytest.raises(ModelError, match=r"\[channels, height, width\], but got \[64\]"):
             build("lenet5", (64,))
+
+
+class TestConvnet:
+    def test_is_the_quick_one(self):
+        model = convnet((3, 32, 32), 10)
+        assert count(model) == 145_578
+        assert names(model) == ["conv1", "conv2", "conv3", "fc1", "fc2"]
+        layers = take_inventory(model, torch.rand(2, 3, 32, 32)).layers
+        assert sum(layer.macs for layer in layers) == 25 * (1024 * 96 + 256 * 1024 + 64 * 2048) + 1024 * 64 + 640
+
+    @settings(max_examples=20, deadline=None)
+    @given(maps=st.lists(st.integers(1, 5), min_size=1, max_size=3), width=st.floats(0.05, 2))
+    def test_maps_and_width(self, maps, width):
+        model = convnet((2, 9, 14), 3, maps, width=width)
+        convolutions = [module.out_channels for module in model if isinstance(module, nn.Conv2d)]
+        assert convolutions == [max(1, round(number * width)) for number in maps]
+        assert model.fc1.out_features == max(1, round(64 * width))
+        assert model(torch.rand(2, 2, 9, 14)).shape == (2, 3)
+
+    @pytest.mark.parametrize("maps", [[], 16, [0], [True], [2.0], "16"])
+    def test_bad_maps(self, maps):
+        with pytest.raises(ModelError, match=r"`model\.maps`: a list of whole numbers >= 1"):
+            build("convnet", maps=maps)
+
+    def test_too_small(self):
+        with pytest.raises(ModelError, match="convnet needs images of at least 8 x 8, but got 7 x 28"):
+            build("convnet", (1, 7, 28))
 
 
 class TestVggSmall:

@@ -1,6 +1,7 @@
 """What makes a step cheap changes nothing else: kernels, inputs rounded again, images that speak for their bits."""
 
 import copy
+import gc
 import warnings
 
 import pytest
@@ -235,6 +236,19 @@ class TestRoundedAgain:
         assert not rounded
         loss.backward()
         assert sorted(map(tuple, rounded)) == [(16, 6, 8, 8), (16, 384)]  # the image is small, and kept
+
+    def test_a_forward_without_a_backward_leaves_nothing(self):
+        searchable, x = made(kernels="eager")
+        gradients(searchable, x)
+
+        def large():
+            gc.collect()
+            return sum(issubclass(type(each), torch.Tensor) and each.numel() >= 1000 for each in gc.get_objects())
+
+        before = large()
+        for _ in range(3):
+            searchable(x)
+        assert large() == before
 
     def test_an_error_in_a_forward_leaves_no_trace(self):
         searchable, x = made(kernels="eager")

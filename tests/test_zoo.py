@@ -141,7 +141,7 @@ def test_building_depends_on_the_global_generator_only() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("resnet", "lenet5, mlp, resnet20, vgg_small, a classification model of torchvision .* 'resnet20'"),
+        ("resnet", "convnet, lenet5, mlp, resnet20, vgg_small, a classification model of torchvision .* 'resnet20'"),
         ("mobilenet_v4", "nearest: 'mobilenet_v2'"),
         ("torchvision.models.resnet18", "did you mean 'torchvision.models:resnet18'"),
     ],
@@ -151,7 +151,7 @@ def test_an_unknown_name(name: str, says: str) -> None:
         build(name)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5", "vgg_small", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "convnet", "vgg_small", "resnet20"])
 def test_our_own_models_import_no_torchvision(name: str) -> None:
     code = (
         "import sys; from precsearch.models import build_model; from precsearch.experiment import ModelSettings\n"

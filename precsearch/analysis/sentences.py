@@ -101,12 +101,12 @@ def _lower(told: Measure) -> str:
 
 def _figures(found: Comparison, told: Measure) -> str:
     difference, n, least = found.difference, found.difference.n, 2 / 2**found.difference.n
-    signs = f"sign flips {_p(found.p_signs)}" + (f", at best {least:.2g} with {n} pairs" if least > ALPHA else "")
+    signs = f"sign flips {p_text(found.p_signs)}" + (f", at best {least:.2g} with {n} pairs" if least > ALPHA else "")
     if difference.low is None or difference.high is None:
         return f"the same in each of {n} pairs of fresh seeds, so no interval; {signs}"
     low, high = told.text(difference.low), told.text(difference.high)
     over = f" after Holm over {found.family}" if found.family > 1 else ""
-    return f"95 % interval {low} to {high}, {n} fresh seeds; paired t test {_p(found.p_holm)}{over}; {signs}"
+    return f"95 % interval {low} to {high}, {n} fresh seeds; paired t test {p_text(found.p_holm)}{over}; {signs}"
 
 
 def _ending(found: Comparison, told: Measure, verdict: str) -> str:
@@ -123,7 +123,8 @@ def _ending(found: Comparison, told: Measure, verdict: str) -> str:
     return f"not shown once all {found.family} comparisons count; the seeds {could}"
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """``p 0.031``, ``p < 0.001``, or ``untested``."""
     if value is None:
         return "untested"
     return f"p < {_SMALLEST}" if value < _SMALLEST else f"p {value:.2g}"

@@ -47,16 +47,15 @@ def load_arrays(settings: DataSettings) -> DataSet:
     path = Path(keys.path).expanduser()
     arrays = _read(path)
     _check_names(arrays, path)
-    there = [split for split in ("train", "validation", "test") if f"{split}_inputs" in arrays]
-    splits = {split: _split(arrays, split, path) for split in there}
-    classes = _classes(splits["train"].targets, path)
-    if "validation" in splits:
-        order = torch.randperm(len(splits["train"]), generator=torch.Generator().manual_seed(SPLIT_SEED))
-        splits["train"] = splits["train"].select(order)
+    train, test = (_split(arrays, split, path) for split in ("train", "test"))
+    classes = _classes(train.targets, path)
+    if _VALIDATION[0] in arrays:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        train, validation = train.select(order), _split(arrays, "validation", path)
     else:
-        splits["train"], splits["validation"] = hold_out(splits["train"], settings.validation)
-    data = check_data_set(DataSet("arrays", **splits, classes=classes), str(path))
-    return _standardized(data) if keys.normalize else data
+        train, validation = hold_out(train, settings.validation)
+    data = check_data_set(DataSet("arrays", train, validation, test, classes), str(path))
+    return DataSet("arrays", *_standardized(train, validation, test), classes) if keys.normalize else data
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -70,7 +69,8 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"`data.path`: a file that ends in {' or '.join(_READERS)}, or a folder of .npy files, must be given, but "
             f"got {path}" + ("" if path.exists() else ", which is not there")
         )
-    return _guarded(path, reader)
+    arrays: Mapping[str, Any] = _guarded(path, reader)
+    return arrays
 
 
 def _guarded(path: Path, reader: Callable[[Path], Any]) -> Any:
@@ -145,7 +145,7 @@ def _floats(inputs: Any) -> Any:
 
 def _classes(targets: Tensor, path: Path) -> int:
     """How many there are, each of them in the training targets."""
-    found = targets.unique().tolist()
+    found = torch.unique(targets).tolist()
     if found[0] < 0 or found != list(range(len(found))):
         shown = ", ".join(map(str, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
         raise DataError(
@@ -155,12 +155,11 @@ def _classes(targets: Tensor, path: Path) -> int:
     return len(found)
 
 
-def _standardized(data: DataSet) -> DataSet:
-    train = data.train
-    assert isinstance(train, Split)
+def _standardized(train: Split, validation: Split, test: Split) -> tuple[Split, Split, Split]:
+    """The three by what the training split has."""
     over = [0, *range(2, train.inputs.ndim)] if train.inputs.ndim == _PICTURES else [0]
     # part by part: the whole in double precision may be too much
-    parts = train.inputs.split(_ROWS)
+    parts = torch.split(train.inputs, _ROWS)
     mean = torch.stack([part.double().sum(over, keepdim=True) for part in parts]).sum(0)
     count = train.inputs.numel() // mean.numel()
     mean /= count
@@ -168,9 +167,8 @@ def _standardized(data: DataSet) -> DataSet:
     # what is always the same stays so, at 0, but for the dust of the mean
     std = torch.where(power > _DUST * mean.square(), power.sqrt(), 1.0)
 
-    def standardized(split: Any) -> Split:
-        made = [((part.double() - mean) / std).float() for part in split.inputs.split(_ROWS)]
+    def standardized(split: Split) -> Split:
+        made = [((part.double() - mean) / std).float() for part in torch.split(split.inputs, _ROWS)]
         return Split(torch.cat(made), split.targets)
 
-    splits = {name: standardized(getattr(data, name)) for name in ("train", "validation", "test")}
-    return DataSet(data.name, **splits, classes=data.classes)
+    return standardized(train), standardized(validation), standardized(test)

@@ -104,7 +104,7 @@ def _compared(compare: CompareSettings) -> Iterator[Arm]:
 
 
 def _grown(experiment: Experiment, grid: GridSettings, layers: Layers) -> Iterator[Arm]:
-    yield Arm(UNQUANTIZED, UNQUANTIZED, {"inner.sampler": UNQUANTIZED, "inner.allocation": None})
+    yield Arm(UNQUANTIZED, UNQUANTIZED, ARM_KINDS["float"])
     own = {DIRECT: {"inner.epochs": _NO_EPOCHS}, RETRAINED: grid.retrain}
     alone = [(None, {}), *((layer, _alone(experiment, others)) for layer, others in layers.items())]
     for layer, pinned in alone:
@@ -117,8 +117,7 @@ def _grown(experiment: Experiment, grid: GridSettings, layers: Layers) -> Iterat
 def _uniform(bits: int) -> Point:
     """What makes every layer that is searched have so many bits."""
     return {
-        "inner.sampler": "uniform",
-        "inner.allocation": None,
+        **ARM_KINDS["uniform"],
         "inner.bits": [bits],
         "inner.candidates": {},
         "inner.budget": {"kind": "average_bits", "limit": _MOST_BITS},

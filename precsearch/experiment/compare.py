@@ -11,16 +11,17 @@ from precsearch.experiment.base import Settings
 from precsearch.experiment.outer import selectable
 
 ArmKind = Literal["float", "uniform", "random", "fixed", "learned", "stochastic", "dropout", "weight-noise"]
-# Kind -> what it sets. Arms that are given no allocation have none, whatever the experiment's own sampler is.
+_GIVEN: Final = {"inner.allocation": None, "inner.stochastic": False}  # whatever the experiment's own sampler does
+# Kind -> what it sets.
 ARM_KINDS: Final[dict[ArmKind, dict[str, Any]]] = {
-    "float": {"inner.sampler": "float", "inner.allocation": None},
-    "uniform": {"inner.sampler": "uniform", "inner.allocation": None},
-    "random": {"inner.sampler": "random", "inner.allocation": None},
-    "fixed": {"inner.sampler": "fixed"},
-    "learned": {},
+    "float": {"inner.sampler": "float", **_GIVEN},
+    "uniform": {"inner.sampler": "uniform", **_GIVEN},
+    "random": {"inner.sampler": "random", **_GIVEN},
+    "fixed": {"inner.sampler": "fixed", "inner.stochastic": False},
+    "learned": {"inner.stochastic": False},
     "stochastic": {"inner.stochastic": True},
-    "dropout": {"inner.sampler": "float", "inner.allocation": None, "inner.noise.kind": "dropout"},
-    "weight-noise": {"inner.sampler": "float", "inner.allocation": None, "inner.noise.kind": "weight"},
+    "dropout": {"inner.sampler": "float", **_GIVEN, "inner.noise.kind": "dropout"},
+    "weight-noise": {"inner.sampler": "float", **_GIVEN, "inner.noise.kind": "weight"},
 }
 _RISING: Final = ("accuracy", "perturbation")  # what these metrics end with is better when it is more
 _LEAST_ARMS: Final = 2

@@ -27,6 +27,7 @@ from precsearch.results import RunDirectory
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _LATER = ("budgets", "candidates", "groups", "share", "stochastic")
+_OF_KINDS = (("kind",), ("compare",), ("grid",))
 _BUNDLES = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")  # in a wheel; in a checkout
 
 
@@ -145,6 +146,21 @@ def for_searches(run: RunDirectory, command: str, instead: str) -> Experiment:
     return experiment
 
 
+def search_given(experiment: Experiment | str | Path, overrides: Sequence[str], who: str) -> Experiment:
+    """The search that a user gave as such or as a file.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or is no search; names `who` asks.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(experiment, overrides)
+    elif overrides:
+        experiment = with_overrides(experiment, overrides)
+    if experiment.kind != "search":
+        raise ConfigurationError(f"{who} is for searches, but {experiment.name!r} is of kind {experiment.kind}")
+    return experiment
+
+
 def bundled(name: str) -> Path:
     """The file of a search space that comes with precsearch, such as ``digits``.
 
@@ -205,8 +221,8 @@ def _sound_part(raw: Any, findings: Sequence[Finding]) -> Experiment | None:
             kept[top].pop(inside[0], None)
         elif isinstance(kept, dict):
             kept.pop(top, None)
-    if isinstance(kept, dict) and {finding.trail[:1] for finding in findings} & {("compare",), ("grid",)}:
-        kept = {key: value for key, value in kept.items() if key not in ("kind", "compare", "grid")}
+    if isinstance(kept, dict) and any(finding.trail[:1] in _OF_KINDS for finding in findings):
+        kept = {key: value for key, value in kept.items() if (key,) not in _OF_KINDS}  # one needs the other
     return validate(kept)[0] if isinstance(kept, dict) else None
 
 

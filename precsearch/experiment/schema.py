@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from precsearch.allocation import Target
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.places import Trail
 
@@ -39,7 +40,7 @@ def locate(path: str) -> Trail:
 
     Keys that a block passes on (a builder's arguments) are taken as they are. In a mapping of blocks
     (`inner.budgets`) a key is a name without dots; the rest of a path into any other mapping (`inner.pin`) is one
-    key, dots and all.
+    key, dots and all, but for a target at its end where entries may be given by target (`inner.pin.fc1.gradient`).
 
     Raises:
         LookupError: when there is no such path; names the nearest.
@@ -57,8 +58,10 @@ def locate(path: str) -> Trail:
             return (*trail, *parts[i:])
         elif part and (blocks := _blocks_in(members)) is not None and trail != ("space",):
             trail, annotation = (*trail, part), blocks
-        elif part and any(get_origin(member) is dict for member in members):
-            return (*trail, ".".join(parts[i:]))
+        elif part and (entries := [get_args(member)[1] for member in members if get_origin(member) is dict]):
+            by_target = [kind for each in entries for kind in _members(each) if get_origin(kind) is dict]
+            whole = len(parts) if not by_target or parts[-1] not in get_args(Target) or i + 1 == len(parts) else -1
+            return (*trail, ".".join(parts[i:whole]), *parts[len(parts[i:whole]) + i :])
         else:
             raise LookupError(_unknown(path, trail, part, keys_at(trail, None)))
     return trail

@@ -61,8 +61,8 @@ class ModelSettings(Settings):
     """`model:`; every key but `name` and `checkpoint` is passed to the model's builder.
 
     Attributes:
-        name: ``mlp``, ``lenet5``, ``vgg_small``, ``resnet20``, a classification model of torchvision such as
-            ``resnet18``, or ``package.module:function``.
+        name: ``mlp``, ``lenet5``, ``convnet``, ``vgg_small``, ``resnet20``, a classification model of torchvision such
+            as ``resnet18``, or ``package.module:function``.
         checkpoint: path to float weights to start from, a state dict that torch or safetensors wrote; random
             weights where None.
     """

@@ -9,13 +9,13 @@ from precsearch.errors import ConfigurationError
 from precsearch.experiment.base import Settings
 from precsearch.experiment.document import Experiment
 from precsearch.experiment.images import DATA_KEYS, NoKeys
-from precsearch.experiment.places import Finding
+from precsearch.experiment.places import Finding, Trail
 from precsearch.experiment.schema import locate, nearest, set_at
 from precsearch.experiment.task import DataSettings
 from precsearch.experiment.wording import block_findings, validate
 from precsearch.experiment.yaml12 import scalar
 
-_LISTS: Final = {("inner", "bits"): int, ("inner", "targets"): str}
+_LISTS: Final[dict[Trail, type]] = {("inner", "bits"): int, ("inner", "targets"): str}
 
 
 def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Experiment | None, list[Finding]]:
@@ -27,7 +27,8 @@ def with_values(experiment: Experiment, params: Mapping[str, Any]) -> tuple[Expe
     raw = experiment.model_dump()
     for path, value in params.items():
         trail = locate(path)
-        set_at(raw, trail, _listed(value, _LISTS[trail]) if trail in _LISTS else value)
+        kind = int if trail[:2] == ("inner", "candidates") else _LISTS.get(trail)
+        set_at(raw, trail, value if kind is None else _listed(value, kind))
     changed, findings = validate(raw)
     if changed is not None:
         known = data_findings(experiment.data)  # told already, and not by this point

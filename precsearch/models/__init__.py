@@ -10,6 +10,7 @@ from torch import nn
 from precsearch.errors import ConfigurationError, DataError, ModelError
 from precsearch.experiment import ModelSettings
 from precsearch.imports import call_own, is_import_path, load_object
+from precsearch.models.convnet import convnet as convnet
 from precsearch.models.lenet5 import lenet5 as lenet5
 from precsearch.models.mlp import mlp as mlp
 from precsearch.models.resnet20 import resnet20 as resnet20
@@ -22,6 +23,7 @@ from precsearch.models.zoo import build_torchvision, torchvision_names
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "lenet5": lenet5,
+    "convnet": convnet,
     "vgg_small": vgg_small,
     "resnet20": resnet20,
 }

@@ -73,7 +73,7 @@ def rounding_again(recipes: list[Recipe]) -> AbstractContextManager[Any]:
         for recipe in recipes:
             if recipe.stands_for(saved):
                 return _Unpack(recipe, tuple(saved.shape), saved.stride())
-        return saved
+        return saved.detach()  # its own node's output would keep that node, and so itself, for ever
 
     def unpack(kept: Tensor | Callable[[], Tensor]) -> Tensor:
         return kept if isinstance(kept, Tensor) else kept()

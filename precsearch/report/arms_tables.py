@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from precsearch.study.arms.look import ArmsLook
 
 _SHOWN = ("test_accuracy", "drawn_test_accuracy", "test_loss", "generalization_gap", "model_size")
+_HEADERS = {"generalization_gap": "gap", "drawn_test_accuracy": "drawn %"}
+_NOTES = {
+    "generalization_gap": "gap: accuracy on training less validation images, in points",
+    "drawn_test_accuracy": "drawn: mean over draws, of a network that is drawn to the end; test: the same one frozen",
+}
 _COSTS = ("average_bits", "model_size", "bitops")
 
 
@@ -40,7 +45,9 @@ def print_arms(console: Console, view: ArmsView, finished_before: bool = False) 
     _print_failed(console, view.trainings + view.tunings)
     if view.trainings:
         _print_block(console, _rows(view))
-        console.print(Text("means over seeds; the test split was read once, at the end of each training", style="dim"))
+        notes = [note for metric, note in _NOTES.items() if any(metric in row.metrics for row in view.rows)]
+        for note in ("means over seeds; the test split was read once, at the end of each training", *notes):
+            console.print(Text(note, style="dim"))
     if any(view.cells):
         _print_block(console, _cells(view.cells))
 
@@ -52,7 +59,7 @@ def print_arms_files(console: Console, view: ArmsView, page: Path | None) -> Non
     console.print(Text(f"Everything is in {view.run.path}"), soft_wrap=True)
     lines = [(str(page), "the report, for a browser")] if page is not None else []
     lines.append((f"precsearch list {path}", "every arm"))
-    lines.append((f"precsearch show {path} --training CELL-ARM-SEED", "one training"))
+    lines.append((f"precsearch show {path} --training NAME", "one training, by its folder's name"))
     for command, what in lines:
         console.print(Text(f"  {command:<48} {what}"), soft_wrap=True)
 
@@ -133,9 +140,7 @@ def _rows(view: ArmsView) -> Table:
 
 
 def _header(metric: str) -> str:
-    return {"generalization_gap": "gap, points", "drawn_test_accuracy": "drawn test %"}.get(
-        metric, words.metric_header(metric)
-    )
+    return _HEADERS.get(metric, words.metric_header(metric))
 
 
 def _value(metric: str, value: float | None) -> str:

@@ -20,7 +20,8 @@ from optuna.trial import BaseTrial
 
 from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError, DivergedError, RunDirectoryError, TrialStopped
-from precsearch.experiment import Experiment, apply_point, load_experiment, with_overrides
+from precsearch.experiment import Experiment, apply_point
+from precsearch.experiment.loading import search_given
 from precsearch.results import Progress, Session, TrialResult
 from precsearch.study.executors.base import Outcome, RunTrial
 from precsearch.study.feasibility import ONE_POINT
@@ -77,11 +78,7 @@ class OptunaObjective:
         run_trial: RunTrial | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
-        if not isinstance(experiment, Experiment):
-            experiment = load_experiment(experiment, overrides)
-        elif overrides:
-            experiment = with_overrides(experiment, overrides)
-        self.experiment = experiment
+        self.experiment = search_given(experiment, overrides, "OptunaObjective")
         self.prefix = prefix
         self.directory = Path(directory) if directory is not None else None
         self._artifact_store = artifact_store

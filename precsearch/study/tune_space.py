@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from precsearch.errors import ConfigurationError, PrecsearchError
-from precsearch.experiment import Experiment, apply_point, load_experiment, with_overrides
+from precsearch.experiment import Experiment, apply_point
+from precsearch.experiment.loading import search_given
 from precsearch.experiment.schema import all_paths, locate, nearest
 from precsearch.space import CategoricalDimension, Dimension, FloatDimension, IntDimension
 
@@ -44,9 +45,7 @@ def tune_space(experiment: Experiment | str | Path, *, overrides: Sequence[str] 
 
 def document_of(experiment: Experiment | str | Path, overrides: Sequence[str]) -> Experiment:
     """The experiment that a user gave as such or as a file."""
-    if not isinstance(experiment, Experiment):
-        return load_experiment(experiment, overrides)
-    return with_overrides(experiment, overrides) if overrides else experiment
+    return search_given(experiment, overrides, "Ray Tune")
 
 
 def ray_tune(who: str) -> ModuleType:

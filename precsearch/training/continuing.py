@@ -32,6 +32,7 @@ MUTABLE: Final = (
 )
 # Where the same images lie, and the weights of a start that a checkpoint has left behind.
 _MACHINE: Final = ("data.root", "data.download", "data.workers", "data.in_memory", "model.checkpoint")
+_LATER: Final = {"inner.stochastic": False, "inner.noise.kind": "none", "inner.noise.rate": 0.1}  # and what was before
 _SETTLED: Final = ("fixed", "uniform", "random")  # samplers whose allocation is made before the first step
 
 
@@ -53,6 +54,7 @@ def check_continues(before: str | None, experiment: Experiment) -> None:
     if before is None:
         return
     old, new = (dict(_leaves("", json.loads(text))) for text in (before, trained_with(experiment)))
+    old = _LATER | old
     changed = [path for path in sorted(old.keys() | new.keys()) if old.get(path) != new.get(path)]
     for path in changed:
         if not any(fnmatchcase(f"{path}.", f"{free}.*") for free in (*MUTABLE, *_MACHINE)):

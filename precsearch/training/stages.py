@@ -105,7 +105,7 @@ class Stage:
         load_optimizer(self.optimizer, state["optimizer"])
         now = {"base_lrs": self.schedule.base_lrs, "_last_lr": [group["lr"] for group in self.optimizer.param_groups]}
         self.schedule.load_state_dict(state["schedule"] | now)
-        self.noise.load_state_dict(state["noise"])
+        self.noise.load_state_dict(state.get("noise", {}))
 
 
 class SearchStage(Stage):

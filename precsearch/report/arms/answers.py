@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # kind -> what answers its questions from one run, by question, then by cell
 ANSWERS: Final[dict[str, Callable[[ArmsData], list[Answer]]]] = {
     "compare": lambda data: data.compared.answers,
+    "grid": lambda data: data.gridded.answers,
 }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.experiment import Experiment
     from precsearch.report.arms.compared import Compared
+    from precsearch.report.arms.grid import Gridded
     from precsearch.results import Progress, RunDirectory, TrainingRecord
 
 LIMIT: Final = "inner.budget.limit"
@@ -174,6 +175,13 @@ class ArmsData:
         from precsearch.report.arms.compared import Compared
 
         return Compared(self)
+
+    @cached_property
+    def gridded(self) -> Gridded:
+        """What the networks of a `grid` come to."""
+        from precsearch.report.arms.grid import Gridded
+
+        return Gridded(self)
 
     @cached_property
     def _layers(self) -> dict[str, dict[str, list[str]]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from precsearch.analysis.arms import COSTS, DRAWN, GAP, METRICS, arm_measure
 from precsearch.report import words
 from precsearch.report.arms.claims import claim_dict
+from precsearch.report.page.grid_tables import grid_tables
 from precsearch.report.page.parts import CellPart, TablePart, TablesPart
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def compare_tables(runs: Sequence[ArmsData]) -> list[TablesPart]:
 
 
 # kind -> its tables; none where there is nothing
-TABLES: Final[dict[str, Callable[[Sequence[ArmsData]], list[TablesPart]]]] = {"compare": compare_tables}
+TABLES: Final[dict[str, Callable[[Sequence[ArmsData]], list[TablesPart]]]] = {
+    "compare": compare_tables,
+    "grid": grid_tables,
+}
 
 
 def _verdicts(runs: Sequence[ArmsData]) -> Iterator[TablePart]:

@@ -47,7 +47,9 @@ class Written:
         Keys: ``report`` (path), ``runs`` (paths), ``finished``, ``lead`` and ``notes`` (sentences),
         ``verdicts`` (``run``, ``trial`` or null for the mean over several, ``against``, ``metric``, ``verdict``,
         ``difference``, ``low`` and ``high`` of its 95 % interval, ``seeds``, ``p``, ``sentence``; of a comparison
-        ``cell``, ``at`` and ``arm`` for the trial, and ``left_out``, ``margin``, ``p_equivalent``, ``detectable``),
+        ``cell``, ``at`` and ``arm`` for the trial, and ``left_out``, ``margin``, ``p_equivalent``, ``detectable``;
+        of a grid likewise for every gap, and for every effective compression ratio ``curve``, ``ratio``, ``bound``,
+        ``low``, ``high``, ``seeds``, ``by_bytes``),
         ``answers`` of a comparison or a grid (``question``, ``answer``, ``sentence``), ``figures`` (``name``,
         ``section``, ``title``, ``caption``, and the paths ``svg``, ``csv`` and ``json``).
         """

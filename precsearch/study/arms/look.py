@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from precsearch.errors import PrecsearchError, RunDirectoryError
 from precsearch.experiment import Experiment
-from precsearch.experiment.cells import Layers, Point, arms_of, cells_of, has_layers, joined
+from precsearch.experiment.cells import Arm, Layers, Point, arms_of, cells_of, has_layers, joined
 from precsearch.experiment.loading import apply_point
 from precsearch.files import write_json
 from precsearch.plans import TrialPlan
 from precsearch.results import RunDirectory
 from precsearch.study.alike import alike
-from precsearch.study.arms.plan import ArmsPlan, CellLayers, Training, experiment_of, plan_arms
+from precsearch.study.arms.plan import ArmsPlan, CellLayers, plan_arms
 from precsearch.study.executors.base import Executor
 from precsearch.study.viewers import check_viewers
 
@@ -49,7 +49,7 @@ def look_at_arms(experiment: Experiment, executor: Executor) -> ArmsLook:
         for arm in arms:
             if arm.layer is not None:
                 continue
-            at = experiment_of(experiment, plan, Training(cell, arm, 0, 0), plan.tried[0] if plan.tried else {})
+            at = _before(experiment, plan.cells[cell], arm, plan.tried[0] if plan.tried else {})
             key = alike(at)
             if key not in seen:
                 seen[key] = _inspect(executor, at, arm.label, plan.cells[cell])
@@ -63,7 +63,7 @@ def layers_of(experiment: Experiment, executor: Executor) -> CellLayers:
     for cell, point in enumerate(cells_of(experiment)):
         if has_layers(experiment, point):
             quantized = next(arm for arm in arms_of(experiment) if arm.bits is not None)
-            at = apply_point(experiment, joined(point, quantized.point))
+            at = _before(experiment, point, quantized)
             found[cell] = _alone(_inspect(executor, at, quantized.label, point))
     return found
 
@@ -89,6 +89,12 @@ def write_layers(directory: RunDirectory, layers: CellLayers) -> None:
     """Note the layers, so that a run directory says what it is to hold without building a network."""
     if layers and read_layers(directory) != layers:
         write_json(directory.layers, {str(cell): own for cell, own in layers.items()})
+
+
+def _before(experiment: Experiment, cell: Point, arm: Arm, tuned: Point | None = None) -> Experiment:
+    """What an arm trains, but from a start that is there already, and so with the experiment's own epochs."""
+    epochs = {"inner.epochs": experiment.inner.epochs.model_dump()} if arm.start is not None else {}
+    return apply_point(experiment, joined(cell, arm.point, tuned or {}, epochs))
 
 
 def _inspect(executor: Executor, at: Experiment, label: str, cell: Point) -> TrialPlan:

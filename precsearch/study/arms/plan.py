@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from precsearch.experiment import Experiment
 from precsearch.experiment.cells import Arm, Layers, Point, arms_of, cells_of, combinations, joined, seeds_of
@@ -13,6 +14,7 @@ from precsearch.results import RunDirectory, TrainingRecord, read_training
 from precsearch.study.alike import alike
 from precsearch.study.seeds import arm_seeds, tuning_seeds
 
+_START: Final = {"model.checkpoint": "weights.safetensors"}
 CellLayers = Mapping[int, Layers]  # cell -> the layers that are quantized alone there
 
 
@@ -146,7 +148,12 @@ def experiment_of(experiment: Experiment, plan: ArmsPlan, training: Training, tu
         ConfigurationError: when the point is not allowed.
     """
     values = tuned if training.tried is None else plan.tried[training.tried]
-    return apply_point(experiment, joined(plan.cells[training.cell], training.arm.point, values))
+    return arm_experiment(experiment, plan.cells[training.cell], training.arm, values)
+
+
+def arm_experiment(experiment: Experiment, cell: Point, arm: Arm, tuned: Point) -> Experiment:
+    """What an arm trains in a cell; a start is set by name alone, for its file is there only later."""
+    return apply_point(experiment, joined(cell, arm.point, tuned, _START if arm.start is not None else {}))
 
 
 def _owners(
@@ -157,6 +164,6 @@ def _owners(
     for cell, point in enumerate(cells):
         for arm in arms[cell]:
             start = owners[cell, arm.start] if arm.start is not None else None
-            key = arm.label, alike(apply_point(experiment, joined(point, arm.point, tuned))), start
+            key = arm.label, alike(arm_experiment(experiment, point, arm, tuned)), start
             owners[cell, arm.label] = first.setdefault(key, cell)
     return owners

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Final
 from precsearch.report.figures.arms.bits import bits_over_seeds
 from precsearch.report.figures.arms.differences import error_differences, gap_differences, nll_differences
 from precsearch.report.figures.arms.disturbed import bit_flips, corruptions, over_epsilon
+from precsearch.report.figures.arms.grid_error import error_by_size
+from precsearch.report.figures.arms.grid_gap import gap_by_size
+from precsearch.report.figures.arms.grid_layers import layer_alone
+from precsearch.report.figures.arms.grid_ratio import ratio_by_size
+from precsearch.report.figures.arms.grid_shape import shape
 from precsearch.report.figures.arms.metrics import brier, calibration, error, gap, loss_gap, nll
 from precsearch.report.figures.arms.reliability import reliability
 from precsearch.report.figures.arms.scatter import gap_against_nll
@@ -39,7 +44,13 @@ COMPARE_FIGURES: dict[str, ArmsFigure] = {
     "tuning": tuned_settings,
 }
 
-GRID_FIGURES: dict[str, ArmsFigure] = {}
+GRID_FIGURES: dict[str, ArmsFigure] = {
+    "grid-error": error_by_size,
+    "grid-gap": gap_by_size,
+    "grid-shape": shape,
+    "grid-ratio": ratio_by_size,
+    "grid-layers": layer_alone,
+}
 
 _BY_KIND: Final = {"compare": COMPARE_FIGURES, "grid": GRID_FIGURES}
 
