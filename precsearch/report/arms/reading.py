@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +17,14 @@ from precsearch.experiment.loading import load_experiment
 from precsearch.measured import DRAWN, Evaluation, read_evaluation
 from precsearch.report import words
 from precsearch.report.view import read_allocation
-from precsearch.results import read_steps
+from precsearch.study.arms.look import read_layers
 
 if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.experiment import Experiment
     from precsearch.report.arms.compared import Compared
     from precsearch.report.arms.grid import Gridded
-    from precsearch.results import Progress, RunDirectory, TrainingRecord
+    from precsearch.results import RunDirectory, TrainingRecord
 
 LIMIT: Final = "inner.budget.limit"
 
@@ -76,11 +75,6 @@ class ArmTraining:
     def drawn(self) -> Evaluation | None:
         """What was measured of it as the mean over draws; None unless the arm is stochastic."""
         return read_evaluation(self.folder, DRAWN)
-
-    @cached_property
-    def steps(self) -> tuple[Progress, ...]:
-        """Its epochs; empty where its file is not there."""
-        return read_steps(self.folder)
 
 
 class Tried(BaseModel):
@@ -150,9 +144,8 @@ class ArmsData:
     @cached_property
     def wanted(self) -> int:
         """Trainings that the experiment asks for, without the tuning."""
-        layers = self._layers
-        cells = ((cell, arms_of(self.experiment, layers.get(str(cell)))) for cell in self.points)
-        return seeds_of(self.experiment) * sum(len(arms) for _, arms in cells)
+        layers = read_layers(self.run) or {}
+        return seeds_of(self.experiment) * sum(len(arms_of(self.experiment, layers.get(cell))) for cell in self.points)
 
     @property
     def finished(self) -> bool:
@@ -182,17 +175,6 @@ class ArmsData:
         from precsearch.report.arms.grid import Gridded
 
         return Gridded(self)
-
-    @cached_property
-    def _layers(self) -> dict[str, dict[str, list[str]]]:
-        """Cell -> layer that is quantized alone in a grid -> all others; empty where it is not known yet."""
-        try:
-            found: dict[str, dict[str, list[str]]] = json.loads(self.run.layers.read_text(encoding="utf-8"))
-            return found
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise RunDirectoryError(f"cannot read {self.run.layers}: {error}; was the file cut short?") from None
 
     def _place(self, point: Mapping[str, Any]) -> str:
         rest = {path: value for path, value in point.items() if path != LIMIT}
