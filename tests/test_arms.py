@@ -335,6 +335,20 @@ class TestGrid:
             epochs = at.inner.epochs
             assert (epochs.warmup + epochs.search + epochs.finetune == 0) == ("direct" in name)
 
+    def test_a_continued_network_is_trained_as_long_as_a_retrained_one(self, tmp_path: Path) -> None:
+        trainer, epochs = Trainer(), "{warmup: 0, search: 0, finetune: 7}"
+        arms = f"  arms: [continued, retrained, float]\n  retrain: {{inner.epochs: {epochs}}}\n"
+        run(GRID.replace("grid:\n", f"grid:\n{arms}"), tmp_path, trainer)
+        for cell in ("0000", "0001"):
+            calls = {name[5:-3]: at for name, at, *_ in trainer.calls if name.startswith(cell) and name.endswith("-01")}
+            continued, retrained = calls["continued"], calls["retrained-2"]
+            assert (continued.inner.sampler, retrained.inner.sampler) == ("float", "uniform")
+            assert continued.model == retrained.model
+            assert continued.model.checkpoint == str(
+                tmp_path / "trainings" / f"{cell}-float-01" / "weights.safetensors"
+            )
+            assert continued.inner.epochs == retrained.inner.epochs != calls["float"].inner.epochs
+
     def test_bits_and_layers_are_in_the_records(self, through: dict[str, Path]) -> None:
         records = [record for _, record in RunDirectory(through["grid"]).trainings() if record.number == 1]
         assert {r.label: (r.arm, r.bits, r.layer) for r in records} == {

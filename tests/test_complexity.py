@@ -61,6 +61,21 @@ def test_what_is_common_to_a_cell_is_no_gap(shift: float, gap: list[float]) -> N
         assert two.comparison.difference.mean == pytest.approx(one.comparison.difference.mean, abs=1e-12)
 
 
+def test_a_retrained_network_is_held_against_the_float_one_trained_for_as_long() -> None:
+    made = row_of_widths([100, 200], [[0.1, 0.1], [0.05, 0.06]], {0: [0.2, 0.2], 1: [0.1, 0.1]})
+    direct = row_of_widths([100, 200], [[0.1, 0.1], [0.05, 0.06]], {0: [0.5, 0.5], 1: [0.4, 0.4]}, arm="direct")
+    longer = network(1, {WIDTH: 200}, 200.0, {0: 0.04, 1: 0.05}, "continued")
+    grid = Grid(made.axes, (*made.networks, *direct.whole, longer))
+    found = {(row.network.arm, row.network.cell): (row.against, row.differences[1]) for row in gaps(grid)}
+    assert found == {
+        ("direct", 0): ("float", pytest.approx(0.4)),
+        ("direct", 1): ("float", pytest.approx(0.34)),
+        ("retrained", 0): ("float", pytest.approx(0.1)),
+        ("retrained", 1): ("continued", pytest.approx(0.05)),
+    }
+    assert [each.arm for each in grid.floats.values()] == ["float", "continued"]
+
+
 def test_only_seeds_that_both_have_are_compared() -> None:
     grid = row_of_widths([100, 200], [{0: 0.1, 1: 0.2}, [0.1]], {0: {1: 0.3, 2: 0.9}, 1: {4: 0.5}})
     (row,) = gaps(grid)

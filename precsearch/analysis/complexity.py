@@ -26,16 +26,18 @@ Told = Literal["yes", "no", "not shown"]
 
 @dataclass(frozen=True)
 class GridGap:
-    """How much more a quantized network errs than the float network of its cell.
+    """How much more a quantized network errs than the float network of its cell, see `Grid.standard`.
 
     Attributes:
         network: quantized, throughout or one layer of it.
-        size: bytes of the float network.
+        against: arm of the float network that it is held against.
+        size: bytes of that network.
         differences: index of the seed -> test error less that of the float network.
         comparison: their mean with its interval and tests.
     """
 
     network: GridNetwork
+    against: str
     size: float
     differences: dict[int, float]
     comparison: Comparison
@@ -109,10 +111,11 @@ def compared(grid: Grid, networks: Sequence[GridNetwork], margin: float | None =
     rows = []
     for arm in QUANTIZED:
         own = [each for each in networks if each.arm == arm]
-        pairs = {str(at): (each, found) for at, each in enumerate(own) if (found := each.less(grid.floats[each.cell]))}
+        pairs = {str(at): (each, found) for at, each in enumerate(own) if (found := each.less(grid.standard(each)))}
         tested = compare({name: list(found.values()) for name, (_, found) in pairs.items()}, margin)
         for (network, found), comparison in zip(pairs.values(), tested, strict=True):
-            rows.append(GridGap(network, grid.floats[network.cell].size, found, comparison))
+            standard = grid.standard(network)
+            rows.append(GridGap(network, standard.arm, standard.size, found, comparison))
     return rows
 
 

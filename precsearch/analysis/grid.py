@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from precsearch.results import TrainingRecord
 
 FLOAT: Final = "float"
-QUANTIZED: Final = ("direct", "retrained")
+CONTINUED: Final = "continued"
+DIRECT: Final = "direct"
+QUANTIZED: Final = (DIRECT, "retrained")
 ACCURACY: Final = "test_accuracy"
 SIZE: Final = "model_size"
 ERROR: Final = "test_error"
@@ -30,7 +32,7 @@ class GridNetwork:
     Attributes:
         cell: number of its cell.
         at: dotted path of an axis -> the cell's value.
-        arm: ``float``, ``direct`` or ``retrained``.
+        arm: ``float``, ``continued``, ``direct`` or ``retrained``.
         bits: of what is quantized; None for a float network.
         layer: the only one that is quantized; None where all are, or none.
         size: bytes of its packed weights, scales and float parameters.
@@ -69,9 +71,22 @@ class Grid:
 
     @cached_property
     def floats(self) -> dict[int, GridNetwork]:
-        """Cell -> its float network, from the smallest to the largest."""
-        found = sorted((each for each in self.networks if each.arm == FLOAT), key=lambda each: (each.size, each.cell))
-        return {each.cell: each for each in found}
+        """Cell -> its float network, from the smallest to the largest: the one trained longest."""
+        own = {each.cell: each for arm in (FLOAT, CONTINUED) for each in self.networks if each.arm == arm}
+        return {each.cell: each for each in sorted(own.values(), key=lambda each: (each.size, each.cell))}
+
+    @cached_property
+    def _starts(self) -> dict[int, GridNetwork]:
+        return {each.cell: each for each in self.networks if each.arm == FLOAT}
+
+    def standard(self, network: GridNetwork) -> GridNetwork:
+        """The float network that a quantized one, which has one in its cell, is held against.
+
+        Of one quantized directly it is the network whose weights it has; of a retrained one the float network that
+        was trained for as long, where there is one.
+        """
+        floats = self._starts | self.floats
+        return self._starts.get(network.cell, floats[network.cell]) if network.arm == DIRECT else floats[network.cell]
 
     @cached_property
     def points(self) -> dict[int, Point]:

@@ -16,6 +16,7 @@ from precsearch.experiment.document import Experiment
 from precsearch.experiment.grid import GridSettings
 from precsearch.experiment.outer import UNQUANTIZED
 
+CONTINUED: Final = "continued"
 DIRECT: Final = "direct"
 RETRAINED: Final = "retrained"
 _NO_EPOCHS: Final = {"warmup": 0, "search": 0, "finetune": 0}
@@ -30,9 +31,9 @@ class Arm:
 
     Attributes:
         label: names it in its cell, and folders: ``uniform``, ``direct-2``, ``retrained-3-fc1``.
-        arm: its name in `compare.arms`; ``float``, ``direct`` or ``retrained`` in a grid.
+        arm: its name in `compare.arms`, or in `grid.arms`.
         point: what it sets on top of the cell.
-        bits: of all layers, or of the one; in a grid, but for its float network.
+        bits: of all layers, or of the one; in a grid, but for its float networks.
         layer: that alone is quantized; None where all are.
         start: label of the arm whose trained weights it starts from; None where it starts as the experiment says.
     """
@@ -105,11 +106,13 @@ def _compared(compare: CompareSettings) -> Iterator[Arm]:
 
 def _grown(experiment: Experiment, grid: GridSettings, layers: Layers) -> Iterator[Arm]:
     yield Arm(UNQUANTIZED, UNQUANTIZED, ARM_KINDS["float"])
+    if CONTINUED in grid.arms:
+        yield Arm(CONTINUED, CONTINUED, joined(ARM_KINDS["float"], grid.retrain), start=UNQUANTIZED)
     own = {DIRECT: {"inner.epochs": _NO_EPOCHS}, RETRAINED: grid.retrain}
     alone = [(None, {}), *((layer, _alone(experiment, others)) for layer, others in layers.items())]
     for layer, pinned in alone:
-        for arm in grid.arms:
-            for bits in grid.bits if arm != UNQUANTIZED else ():
+        for arm in (each for each in grid.arms if each in own):
+            for bits in grid.bits:
                 label = f"{arm}-{bits}" if layer is None else f"{arm}-{bits}-{quote(layer, safe='')}"
                 yield Arm(label, arm, joined(_uniform(bits), pinned, own[arm]), bits, layer, UNQUANTIZED)
 

@@ -10,7 +10,7 @@ from precsearch.experiment.base import Settings
 from precsearch.experiment.compare import Values
 from precsearch.experiment.layerwise import Bits, ascending
 
-GridArm = Literal["float", "direct", "retrained"]
+GridArm = Literal["float", "continued", "direct", "retrained"]
 BitsList = Annotated[tuple[Bits, ...], Field(strict=False, min_length=1)]
 
 
@@ -22,8 +22,9 @@ class GridSettings(Settings):
         axes: dotted path -> values; every combination is a cell: one network.
         bits: bit-widths that all layers have alike, one after another.
         arms: ``float``, which the others start from; ``direct``, its weights quantized and nothing trained;
-            ``retrained``, trained from there with quantized weights.
-        retrain: dotted path -> value, for ``retrained`` alone, such as its epochs.
+            ``retrained``, trained from there with quantized weights; ``continued``, trained from there in float for
+            as long, so that a retrained network does not seem good for its longer training alone.
+        retrain: dotted path -> value, for ``retrained`` and ``continued``, such as their epochs.
         layers: whether each layer is also quantized alone, all others in float, at each of `bits`.
         layers_at: dotted path of `axes` -> the value where `layers` holds; in every cell where None.
     """
@@ -57,6 +58,6 @@ class GridSettings(Settings):
                 raise ValueError(f"`layers_at` must name paths of `axes`, but got {path!r}; they are {[*self.axes]}")
             if value not in self.axes[path]:
                 raise ValueError(f"`layers_at` must be on the axis {path} ({[*self.axes[path]]}), but got {value!r}")
-        if self.layers and self.arms == ("float",):
-            raise ValueError("`layers: true` needs direct or retrained among `arms`, but got float alone")
+        if self.layers and not {"direct", "retrained"} & set(self.arms):
+            raise ValueError(f"`layers: true` needs direct or retrained among `arms`, but got {[*self.arms]}")
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from precsearch.analysis.complexity import GAP
+from precsearch.analysis.complexity import GAP, GridGap
 from precsearch.analysis.compression import ALL_CELLS, ratio_text
 from precsearch.analysis.grid import point_text
 from precsearch.analysis.sentences import arms_sentence
@@ -15,7 +15,7 @@ from precsearch.report import words
 from precsearch.report.page.parts import CellPart, TablePart, TablesPart
 
 if TYPE_CHECKING:
-    from precsearch.analysis.complexity import GridGap, Vanishing
+    from precsearch.analysis.complexity import Vanishing
     from precsearch.analysis.compression import CompressionRow
     from precsearch.analysis.intervals import Interval
     from precsearch.analysis.statistics import Comparison
@@ -160,12 +160,12 @@ def _label(row: GridGap | CompressionRow) -> str:
 
 def _left_out(data: ArmsData, row: GridGap) -> int:
     """Pairs of which a training failed."""
-    labels, cell = {_label(row), "float"}, row.network.cell
+    labels, cell = {_label(row), row.against}, row.network.cell
     return len({each.record.index for each in data.failed if each.cell == cell and each.label in labels})
 
 
 def _sentence(data: ArmsData, row: GridGap) -> str:
-    at, arms = point_text(row.network.at), (_label(row), "float")
+    at, arms = point_text(row.network.at), (_label(row), row.against)
     return arms_sentence(at, arms, GAP, row.comparison, judge(row.comparison, GAP), _left_out(data, row))
 
 
@@ -215,4 +215,5 @@ def _ratios(runs: Sequence[ArmsData]) -> Iterator[dict[str, Any]]:
 
 def _start(data: ArmsData, row: GridGap | CompressionRow) -> dict[str, Any]:
     each = row.network
-    return {"run": data.label, "cell": each.cell, "at": point_text(each.at), "arm": _label(row), "against": "float"}
+    against = row.against if isinstance(row, GridGap) else "float"
+    return {"run": data.label, "cell": each.cell, "at": point_text(each.at), "arm": _label(row), "against": against}
