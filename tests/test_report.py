@@ -336,11 +336,14 @@ def test_a_running_study_is_drawn_now_and_then(tmp_path: Path, monkeypatch: pyte
         assert at(32, ended=True) == 1
         assert at(100, ended=True) == 1  # still drawing
         drawn[0].returncode = 1
-        assert at(101, ended=False) == 2 and silent.told == ["the report could not be drawn meanwhile: no room"]
+        assert at(101, ended=False) == 1 and silent.told == ["the report could not be drawn meanwhile: no room"]
+        assert at(721, ended=False) == 1  # drawing takes a tenth of the time at most
+        assert at(722, ended=False) == 2
         drawn[1].returncode = 1
-        assert at(130, ended=True) == 2  # too soon
-        assert at(131, ended=False) == 3 and len(silent.told) == 1
-        assert at(200, ended=False) == 3
+        assert at(723, ended=True) == 2
+        assert at(751, ended=True) == 2  # too soon
+        assert at(752, ended=False) == 3 and len(silent.told) == 1
+        assert at(900, ended=False) == 3
     assert [each.stopped for each in drawn] == [False, False, True]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from precsearch.results import Progress, RunDirectory, TrialRecord
 
 PAUSE: Final = 30.0  # seconds from the start of one drawing to that of the next, at least
+_SPARING: Final = 10  # and so many times what the last one took: the trials need the processor more
 _PATIENCE: Final = 5.0  # seconds that a drawing has to clear up when it is stopped
 _DRAW: Final = """\
 import os, signal, sys
@@ -46,6 +47,7 @@ class Redrawn:
         self._clock = clock
         self._drawing: subprocess.Popen[str] | None = None
         self._begun = clock()
+        self._took = 0.0
         self._behind = False
         self._complained = False
 
@@ -92,12 +94,13 @@ class Redrawn:
 
     def _redraw(self) -> None:
         """Begin to draw where a trial has ended since, the last drawing is done, and it began a while ago."""
-        if not self._behind or self._clock() - self._begun < PAUSE:
-            return
-        if self._drawing is not None:
-            if self._drawing.poll() is None:
-                return
+        since = self._clock() - self._begun
+        if self._drawing is not None and self._drawing.poll() is not None:
+            self._took = since
             self._end(self._drawing)
+            self._drawing = None
+        if not self._behind or self._drawing is not None or since < max(PAUSE, _SPARING * self._took):
+            return
         self._begun, self._behind = self._clock(), False
         self._drawing = _draw(self._run.path)
 
