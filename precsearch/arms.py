@@ -36,6 +36,8 @@ def plan(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
 
 def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
     """`run` and `resume`: train every arm and print how they did -> the exit status."""
+    from precsearch.report.arms.reading import read_arms_data
+    from precsearch.report.arms.terminal import answers_dict, print_answers
     from precsearch.report.arms_tables import print_arms, print_arms_files
     from precsearch.report.arms_view import read_arms
     from precsearch.report.console import console
@@ -56,22 +58,34 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
         raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
     view, to = read_arms(directory), console(stderr=as_json)
     print_arms(to, view, finished_before=observer.watch.idle)
+    said = read_arms_data(directory, "")
+    print_answers(to, said)
     page = closing_page(directory, as_json)
     print_arms_files(to, view, page)
     if as_json:
-        print_json({**view.to_dict(), "report": str(page) if page else None, "exit_status": view.exit_status})
+        print_json(
+            {
+                **view.to_dict(),
+                **answers_dict(said),
+                "report": str(page) if page else None,
+                "exit_status": view.exit_status,
+            }
+        )
     return view.exit_status
 
 
 def list_run(directory: RunDirectory, as_json: bool) -> int:
     """`list`: print every arm -> the exit status. Starts and changes nothing."""
+    from precsearch.report.arms.reading import read_arms_data
+    from precsearch.report.arms.terminal import answers_dict, print_answers
     from precsearch.report.arms_tables import print_arms
     from precsearch.report.arms_view import read_arms
     from precsearch.report.console import console
 
-    view = read_arms(directory)
+    view, said = read_arms(directory), read_arms_data(directory, "")
     if as_json:
-        print_json(view.to_dict())
+        print_json({**view.to_dict(), **answers_dict(said)})
     else:
         print_arms(console(), view)
+        print_answers(console(), said)
     return 0

@@ -33,6 +33,7 @@ NETS = {
     "mlp": "model={name: mlp, hidden: [12, 10]}",
     "mlp with batch norm": "model={name: mlp, hidden: [12], batch_norm: true}",
     "lenet5": "model={name: lenet5}",
+    "convnet": "model={name: convnet, width: 0.25}",
     "resnet20": "model={name: resnet20, width: 0.25}",
 }
 FEW = ("data.train_limit=128", "data.validation=64")

@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["any-model.md", "budgets.md", "statistics.md"])
+@pytest.mark.parametrize("page", ["any-model.md", "budgets.md", "compression.md", "statistics.md"])
 def test_python_blocks_print_what_the_page_shows(page: str, tmp_path: Path) -> None:
     program, shown, last = [], "", ""
     for file, language, text in BLOCK.findall((DOCS / page).read_text()):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fake_trials import Watcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_trials import Interrupted, Recorder, experiment, left, train
@@ -27,10 +28,12 @@ from precsearch.evaluation.drawn import evaluate_drawn, measure_draws
 from precsearch.evaluation.images import Images, input_range
 from precsearch.evaluation.victims import MeanOverDraws, evaluating
 from precsearch.evaluation.whole import evaluate_network
-from precsearch.experiment import EvaluateSettings
+from precsearch.experiment import EvaluateSettings, apply_point
 from precsearch.measured import DRAWN, read_evaluation
 from precsearch.models import build_model
+from precsearch.results import RunDirectory
 from precsearch.searchable import SearchableModel as Searchable
+from precsearch.study.driver import run_study
 from precsearch.training.drawn import DrawnStage
 from precsearch.trial import run_trial
 
@@ -151,6 +154,28 @@ class TestTrial:
         assert len(drawn.attacks) == 4 and drawn.masking and drawn.perturbations
         assert drawn.corruptions and drawn.bit_flips and len(drawn.alone) == 3 * 2 * 4
         assert {f"drawn_{name}" for name in drawn.metrics()} <= set(result.metrics)
+
+
+def test_baselines_beside_it_and_confirmed_arms_settle(tmp_path: Path) -> None:
+    document = experiment(
+        STOCHASTIC, "inner.epochs={warmup: 0, search: 1, finetune: 1}", "evaluate.draws=2",
+        "study={n_trials: 2, sampler: {name: random}, baselines: [uniform, random, float]}",
+        "space={inner.budget.limit: {type: float, low: 2.5, high: 4}}",
+    )  # fmt: skip
+    directory = RunDirectory(tmp_path)
+    run_study(document, directory, Watcher())
+    assert {record.state for record in directory.records()} == {"complete"}
+    beside = directory.baselines()
+    assert {record.baseline for record in beside} == {"uniform", "random", "float"}
+    assert {record.state for record in beside} == {"complete"}
+    assert not list(tmp_path.glob("baselines/*/drawn.json")) and len(list(tmp_path.glob("trials/*/drawn.json"))) == 2
+    assert all("drawn_test_accuracy" in record.metrics for record in directory.records())
+    for kind, allocation in (("fixed", "x.json"), ("uniform", None), ("float", None)):
+        at = apply_point(document, document.inner.settled(kind, allocation))
+        assert (at.inner.sampler, at.inner.stochastic, at.inner.allocation) == (kind, False, allocation)
+    noisy = experiment("inner.sampler=float", "inner.noise.kind=weight")
+    kinds = [apply_point(noisy, noisy.inner.settled(kind)).inner.noise.kind for kind in ("uniform", "float")]
+    assert kinds == ["none", "weight"]
 
 
 class TestRefused:

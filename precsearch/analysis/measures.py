@@ -11,6 +11,8 @@ _SPLITS: Final = ("train", "validation", "test")
 # ending of the name -> unit, factor to it, direction, margin of equivalence in the unit
 _ENDINGS: Final[dict[str, tuple[str, float, Direction, float | None]]] = {
     "accuracy": ("points", 100.0, "maximize", 0.2),
+    "error": ("points", 100.0, "minimize", 0.2),
+    "loss_gap": ("nats", 1.0, "minimize", 0.01),
     "loss": ("nats", 1.0, "minimize", 0.01),
     "nll": ("nats", 1.0, "minimize", 0.01),
     "brier": ("", 1.0, "minimize", 0.005),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final, Literal
 
 Design = Literal["paired", "two-sample"]
@@ -38,13 +39,19 @@ def power(difference: float, sd: float, n: int, design: Design = "two-sample", a
 
 def detectable(sd: float, n: int, design: Design = "two-sample", alpha: float = 0.05, wanted: float = POWER) -> float:
     """The smallest true difference that is shown with probability `wanted`; arguments as of `power`."""
+    _check(sd, n)
+    return sd * _standardized(n, design, alpha, wanted)
+
+
+@cache  # a report asks for a few n, many times
+def _standardized(n: int, design: Design, alpha: float, wanted: float) -> float:
+    """`detectable` in standard deviations."""
     from scipy import optimize
 
-    _check(sd, n)
-    high = sd
-    while power(high, sd, n, design, alpha) < wanted:
+    high = 1.0
+    while power(high, 1.0, n, design, alpha) < wanted:
         high *= 2
-    return float(optimize.brentq(lambda gap: power(gap, sd, n, design, alpha) - wanted, 0.0, high, xtol=1e-12 * high))
+    return float(optimize.brentq(lambda gap: power(gap, 1.0, n, design, alpha) - wanted, 0.0, high, xtol=1e-12 * high))
 
 
 def runs_needed(

@@ -48,6 +48,37 @@ def confirmed_sentence(number: int | None, at: str, arm: str, told: Measure, fou
     return f"{start} ({_figures(found, told)}): {_ending(found, told, verdict)}."
 
 
+def arms_sentence(
+    at: str, arms: tuple[str, str], told: Measure, found: Comparison, verdict: str, left_out: int = 0
+) -> str:
+    """Whether two arms that were trained on the same seeds differ: yes, no, or not shown.
+
+    Args:
+        at: the cell in words; empty where there is one.
+        arms: the first less the second.
+        told: the metric.
+        found: the figures.
+        verdict: by the rule.
+        left_out: pairs of which a training failed.
+    """
+    n, place = found.difference.n, f"At {at}, " if at else ""
+    gone = f", {left_out} more left out for a failed training" if left_out else ""
+    start = f"{place}{arms[0]} less {arms[1]}: {told.signed(found.difference.mean)} of {told.words}{_lower(told)}"
+    if n == 1:
+        return f"{start}, one pair of trainings{gone}: not shown. One pair tells nothing of chance."
+    if found.difference.low is None and found.difference.mean == 0:
+        return f"{start} in each of {n} pairs{gone}, as where both train the same: {verdict}."
+    figures = _figures(found, told).replace("fresh seeds", "seeds") + gone
+    within = f"within {told.amount(found.margin)}" if found.equivalent and found.margin is not None else ""
+    yet = f", yet equivalent {within}" if within else ""
+    answers = {
+        "shown better": f"yes, better{yet}",
+        "shown worse": f"yes, worse{yet}",
+        "equivalent": f"no, equivalent {within}",
+    }
+    return f"{start} ({figures}): {answers.get(verdict) or _ending(found, told, verdict)}."
+
+
 def unconfirmed_sentence(number: int, at: str, arm: str, told: Measure, difference: float, trials: int) -> str:
     """What cannot be said of two trainings, the first chosen as the best of `trials`."""
     luckier = (
@@ -61,18 +92,21 @@ def unconfirmed_sentence(number: int, at: str, arm: str, told: Measure, differen
 
 def _start(number: int | None, at: str, arm: str, told: Measure, difference: float) -> str:
     where = f"In {at}" if number is None else f"At {at} (trial {number})"
-    lower = ", lower is better" if told.direction == "minimize" else ""
-    return f"{where}, found less {arm}: {told.signed(difference)} of {told.words}{lower}"
+    return f"{where}, found less {arm}: {told.signed(difference)} of {told.words}{_lower(told)}"
+
+
+def _lower(told: Measure) -> str:
+    return ", lower is better" if told.direction == "minimize" else ""
 
 
 def _figures(found: Comparison, told: Measure) -> str:
     difference, n, least = found.difference, found.difference.n, 2 / 2**found.difference.n
-    signs = f"sign flips {_p(found.p_signs)}" + (f", at best {least:.2g} with {n} pairs" if least > ALPHA else "")
+    signs = f"sign flips {p_text(found.p_signs)}" + (f", at best {least:.2g} with {n} pairs" if least > ALPHA else "")
     if difference.low is None or difference.high is None:
         return f"the same in each of {n} pairs of fresh seeds, so no interval; {signs}"
     low, high = told.text(difference.low), told.text(difference.high)
     over = f" after Holm over {found.family}" if found.family > 1 else ""
-    return f"95 % interval {low} to {high}, {n} fresh seeds; paired t test {_p(found.p_holm)}{over}; {signs}"
+    return f"95 % interval {low} to {high}, {n} fresh seeds; paired t test {p_text(found.p_holm)}{over}; {signs}"
 
 
 def _ending(found: Comparison, told: Measure, verdict: str) -> str:
@@ -89,7 +123,8 @@ def _ending(found: Comparison, told: Measure, verdict: str) -> str:
     return f"not shown once all {found.family} comparisons count; the seeds {could}"
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """``p 0.031``, ``p < 0.001``, or ``untested``."""
     if value is None:
         return "untested"
     return f"p < {_SMALLEST}" if value < _SMALLEST else f"p {value:.2g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -197,3 +197,11 @@ class InnerSettings(LayerwiseSettings):
                 f"got sampler {self.sampler!r} and allocation {self.allocation!r}"
             )
         return self
+
+    def settled(self, sampler: str, allocation: str | None = None) -> dict[str, Any]:
+        """Dotted path -> value of the same experiment with a sampler that learns nothing, as baselines have them.
+
+        What only goes with this experiment's own sampler is left out: drawing to the end, noise for float weights.
+        """
+        noise = {"inner.noise.kind": "none"} if self.noise.kind == "weight" and sampler != "float" else {}
+        return {"inner.sampler": sampler, "inner.allocation": allocation, "inner.stochastic": False, **noise}

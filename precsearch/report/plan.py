@@ -52,7 +52,7 @@ def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run:
         "data": f"{experiment.data.name}: {images} images",
         "model": f"{plan.model}: {words.count(plan.parameters, 'parameter')}",
         "a trial": f"{epochs.warmup} warm-up + {epochs.search} search + {epochs.finetune} fine-tune epochs, "
-        f"sampler {experiment.inner.sampler}, quantizer {experiment.inner.quantizer}",
+        f"sampler {experiment.inner.sampler}{_beside(experiment)}, quantizer {experiment.inner.quantizer}",
         "study": f"{trials}, sampler {experiment.study.sampler.name}, pruner {experiment.study.pruner.name}",
         "objectives": ", ".join(f"{each.direction} {each.metric}" for each in experiment.study.objectives),
         "baselines": words.baselines_text(experiment.study),
@@ -62,6 +62,12 @@ def _print_facts(console: Console, experiment: Experiment, plan: TrialPlan, run:
     for name, fact in facts.items():
         made.add_row(Text(name, style="dim"), Text(fact))
     console.print(made)
+
+
+def _beside(experiment: Experiment) -> str:
+    """What else is said of the sampler."""
+    drawn, noise = experiment.inner.stochastic, experiment.inner.noise
+    return (" drawn to the end" if drawn else "") + (f" with {noise.kind} noise" if noise.kind != "none" else "")
 
 
 def _layers(plan: TrialPlan) -> Table:

@@ -55,7 +55,7 @@ class BaselineJobs:
             folder.mkdir(parents=True, exist_ok=True)
             job = Job(member.number, self._experiment, member.seed, folder, member.params, kind)
             try:
-                point = {**member.params, "inner.sampler": kind, "inner.allocation": None}
+                point = {**member.params, **self._experiment.inner.settled(kind)}
                 job = Job(job.number, apply_point(self._experiment, point), job.seed, folder, job.params, kind)
             except ConfigurationError as error:
                 self.finished(job, Outcome(error=error))

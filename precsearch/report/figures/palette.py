@@ -21,6 +21,11 @@ COLORS: Final[dict[str, tuple[str, str]]] = {
     "random": ("#009e73", "#35c79b"),
     "float": ("#4b4f55", "#c3c8ce"),
     "other": ("#b8860b", "#e0b040"),
+    "stochastic": ("#a34e82", "#dd9cc1"),
+    "drawn": ("#6f3fa0", "#b99be6"),
+    "dropout": ("#8a6d01", "#e8c546"),
+    "weight-noise": ("#007d8a", "#4fc4d0"),
+    "fixed": ("#8b4513", "#d9a06b"),
     "warn": ("#b4407f", "#e69ac0"),
     "run-1": ("#0072b3", "#56b4ea"),
     "run-2": ("#d55e01", "#f28e3e"),
@@ -44,13 +49,30 @@ _ARMS: Final = {
     "uniform": Style("uniform", "s", (0, (5.0, 2.0))),
     "random": Style("random", "^", (0, (1.5, 1.5))),
     "float": Style("float", "D", (0, (6.0, 2.0, 1.5, 2.0))),
+    # kinds of arms of a comparison
+    "learned": Style("found", "o", "solid"),
+    "stochastic": Style("stochastic", "P", (0, (8.0, 2.0))),
+    "drawn": Style("drawn", "X", (0, (3.0, 1.5))),
+    "dropout": Style("dropout", "<", (0, (2.0, 2.0, 6.0, 2.0))),
+    "weight-noise": Style("weight-noise", ">", (0, (1.0, 2.5))),
+    "fixed": Style("fixed", "p", (0, (10.0, 3.0))),
 }
+_SPARE: Final = tuple(
+    Style(f"run-{at}", marker, (0, (4.0, at)))
+    for at, marker in zip((4, 5, 2, 3, 6, 1), "dh*H84", strict=True)
+)  # fmt: skip
 _RUNS: Final = 6
 
 
 def arm_style(arm: str) -> Style:
     """The style of an arm; one that is not known here has a style that no known arm has."""
-    return _ARMS.get(arm, Style("other", "v", (0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))))
+    spare = {f"spare-{index}": style for index, style in enumerate(_SPARE)}
+    return _ARMS.get(arm) or spare.get(arm) or Style("other", "v", (0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
+
+
+def spare_style(index: int) -> str:
+    """Name of a style for a further arm of a kind that has its own already; a seventh has that of the first."""
+    return f"spare-{index % len(_SPARE)}"
 
 
 def run_color(index: int) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import precsearch
 from precsearch.report.page import overview
+from precsearch.report.page.columns import TrialTable
 from precsearch.report.page.commands import Command, commands
 from precsearch.report.page.overview import RunPart
-from precsearch.report.page.trials import TrialTable, trial_table
+from precsearch.report.page.parts import QuestionPart, TablesPart
+from precsearch.report.page.trials import trial_table
 from precsearch.report.page.verdicts import VerdictPart, verdict_part
 
 if TYPE_CHECKING:
@@ -57,6 +59,10 @@ class Page:
         trials: the trial table.
         commands: how to go on.
         version: of precsearch.
+        renew_seconds: after which an unfinished page is loaded again.
+        kind: of experiment, where it is no search.
+        questions: that the runs answer.
+        tables: beside the verdict table.
     """
 
     title: str
@@ -70,15 +76,20 @@ class Page:
     commands: tuple[Command, ...]
     version: str = precsearch.__version__
     renew_seconds: int = RENEW_SECONDS
+    kind: str = ""
+    questions: tuple[QuestionPart, ...] = ()
+    tables: tuple[TablesPart, ...] = ()
 
     @property
     def contents(self) -> tuple[SectionPart, ...]:
         """Every section with a heading, in order."""
-        found = [SectionPart("in-short", "In short")]
+        found = [SectionPart("answers", "Answers")] if self.questions else []
+        found.append(SectionPart("in-short", "In short"))
         if self.verdicts.rows:
             found.append(SectionPart("verdicts", "Verdicts"))
-        found += [*self.sections, SectionPart("trials", "Trials"), SectionPart("go-on", "How to go on")]
-        return (*found, SectionPart("made-with", "What it was made with"))
+        tables = [SectionPart(each.id, each.title) for each in self.tables]
+        found += [*self.sections, *tables, SectionPart("trials", self.trials.title)]
+        return (*found, SectionPart("go-on", "How to go on"), SectionPart("made-with", "What it was made with"))
 
 
 def page_of(runs: Sequence[RunData], figures: Sequence[Figure], folder: str) -> Page:
@@ -97,13 +108,14 @@ def page_of(runs: Sequence[RunData], figures: Sequence[Figure], folder: str) -> 
         unfinished=any(overview.unfinished(run) for run in runs),
         runs=tuple(overview.run_part(run) for run in runs),
         verdicts=verdicts,
-        sections=_sections(figures, folder),
+        sections=sections_of(figures, folder),
         trials=trial_table(runs),
         commands=commands(runs),
     )
 
 
-def _sections(figures: Sequence[Figure], folder: str) -> tuple[SectionPart, ...]:
+def sections_of(figures: Sequence[Figure], folder: str) -> tuple[SectionPart, ...]:
+    """The figures by section, in their order."""
     by_title: dict[str, list[FigurePart]] = {}
     for figure in figures:
         by_title.setdefault(figure.section, []).append(_figure(figure, folder))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from precsearch.allocation import Allocation
     from precsearch.report.reading import RunData
     from precsearch.report.view import Member
+    from precsearch.results import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run_part(run: RunData) -> RunPart:
         outcome=_outcome(run),
         tiles=_tiles(run, best) if best is not None else (),
         yaml=run.view.run.experiment.read_text(encoding="utf-8"),
-        environment=_environment(run),
+        environment=environment_of(run.view.run),
     )
 
 
@@ -170,8 +171,9 @@ def _cost(name: str, value: float, in_float: float, unit: str) -> Tile:
     )
 
 
-def _environment(run: RunData) -> tuple[tuple[str, str], ...]:
-    path = run.view.run.environment
+def environment_of(run: RunDirectory) -> tuple[tuple[str, str], ...]:
+    """Versions and machine by name; nothing where the file is not there."""
+    path = run.environment
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         packages = {name: str(version) for name, version in dict(found.pop("packages", {})).items()}

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from precsearch.errors import ConfigurationError, RunDirectoryError
+from precsearch.experiment.loading import load_experiment
 from precsearch.files import write_text
+from precsearch.report.arms.reading import read_arms_data
 from precsearch.report.reading import read_report_data
 from precsearch.results import RunDirectory
 
@@ -44,8 +46,12 @@ class Written:
 
         Keys: ``report`` (path), ``runs`` (paths), ``finished``, ``lead`` and ``notes`` (sentences),
         ``verdicts`` (``run``, ``trial`` or null for the mean over several, ``against``, ``metric``, ``verdict``,
-        ``difference``, ``low`` and ``high`` of its 95 % interval, ``seeds``, ``p``, ``sentence``), ``figures``
-        (``name``, ``section``, ``title``, ``caption``, and the paths ``svg``, ``csv`` and ``json``).
+        ``difference``, ``low`` and ``high`` of its 95 % interval, ``seeds``, ``p``, ``sentence``; of a comparison
+        ``cell``, ``at`` and ``arm`` for the trial, and ``left_out``, ``margin``, ``p_equivalent``, ``detectable``;
+        of a grid likewise for every gap, and for every effective compression ratio ``curve``, ``ratio``, ``bound``,
+        ``low``, ``high``, ``seeds``, ``by_bytes``),
+        ``answers`` of a comparison or a grid (``question``, ``answer``, ``sentence``), ``figures`` (``name``,
+        ``section``, ``title``, ``caption``, and the paths ``svg``, ``csv`` and ``json``).
         """
         return {
             "report": str(self.path),
@@ -53,7 +59,15 @@ class Written:
             "finished": not self.page.unfinished,
             "lead": list(self.page.lead),
             "notes": list(self.page.notes),
-            "verdicts": [row.told for row in self.page.verdicts.rows],
+            "answers": [
+                {"question": part.question, "answer": answer.told, "sentence": answer.sentence}
+                for part in self.page.questions
+                for answer in part.answers
+            ],
+            "verdicts": [
+                *(row.told for row in self.page.verdicts.rows),
+                *(told for part in self.page.tables for told in part.told),
+            ],
             "figures": [
                 {
                     "name": figure.name,
@@ -82,13 +96,10 @@ def write_report(runs: Sequence[RunDirectory], output: Path | None = None) -> Wr
     """
     path, folder = _places(runs, output)
     with _uncollected():
-        from precsearch.report.figures import draw
-        from precsearch.report.page.content import page_of
         from precsearch.report.page.render import render
 
-        data = [read_report_data(run, label) for run, label in zip(runs, _labels(runs), strict=True)]
-        figures = tuple(draw(data))
-        page = page_of(data, figures, quote(folder.name))
+        make = _of_search if _kind(runs) == "search" else _of_arms
+        figures, page = make(list(zip(runs, _labels(runs), strict=True)), quote(folder.name))
         text = render(page)
     try:
         for figure in figures:
@@ -99,6 +110,37 @@ def write_report(runs: Sequence[RunDirectory], output: Path | None = None) -> Wr
     except RunDirectoryError as error:
         raise RunDirectoryError(f"{error}, or write the report elsewhere with --output FILE") from None
     return Written(path, folder, figures, page)
+
+
+def _of_search(runs: Sequence[tuple[RunDirectory, str]], folder: str) -> tuple[tuple[Figure, ...], Page]:
+    from precsearch.report.figures import draw
+    from precsearch.report.page.content import page_of
+
+    data = [read_report_data(run, label) for run, label in runs]
+    figures = tuple(draw(data))
+    return figures, page_of(data, figures, folder)
+
+
+def _of_arms(runs: Sequence[tuple[RunDirectory, str]], folder: str) -> tuple[tuple[Figure, ...], Page]:
+    from precsearch.report.figures.arms import draw_arms
+    from precsearch.report.page.arms import page_of_arms
+
+    data = [read_arms_data(run, label) for run, label in runs]
+    figures = tuple(draw_arms(data))
+    return figures, page_of_arms(data, figures, folder)
+
+
+def _kind(runs: Sequence[RunDirectory]) -> str:
+    """What all runs are.
+
+    Raises:
+        ConfigurationError: when they are not all of one kind.
+    """
+    kinds = {run.path: load_experiment(run.experiment).kind for run in runs}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{path} is of kind {kind}" for path, kind in kinds.items())
+        raise ConfigurationError(f"runs of one kind must stand side by side, but {told}; report each kind by itself")
+    return next(iter(kinds.values()))
 
 
 @contextmanager

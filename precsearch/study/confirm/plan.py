@@ -126,7 +126,7 @@ def arm_experiment(directory: RunDirectory, experiment: Experiment, training: Tr
         found = _allocation(directory, training.member.number)
         quantized = any(precision.bits for layer in found.layers for precision in layer.targets.values())
         arm, given = ("fixed", found.to_json()) if quantized else (UNQUANTIZED, None)
-    settled = {"inner.budget.range": None, "inner.allocation": given, "inner.sampler": arm}
+    settled = {"inner.budget.range": None, **experiment.inner.settled(arm, given)}
     return apply_point(experiment, {**training.member.params, **settled})
 
 
@@ -156,7 +156,7 @@ def _members(
 
 def _unquantized(experiment: Experiment, member: TrialRecord) -> str:
     """What the float network of a trial follows from, besides the seed."""
-    return alike(apply_point(experiment, {**member.params, "inner.sampler": UNQUANTIZED, "inner.allocation": None}))
+    return alike(apply_point(experiment, {**member.params, **experiment.inner.settled(UNQUANTIZED)}))
 
 
 def _allocation(directory: RunDirectory, number: int) -> Allocation:

@@ -1,0 +1,1 @@
+"""Runs of kind `compare` and `grid`, read for people and machines."""
