@@ -51,7 +51,18 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """`value` as indented JSON."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_if_other(path: Path, text: str) -> None:
+    """Write `text` to `path` unless it is there already: flushing costs milliseconds, and readers see no news."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 @contextlib.contextmanager

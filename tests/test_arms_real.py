@@ -18,7 +18,7 @@ from test_kill import Driver, after, make_home
 
 from precsearch.experiment.loading import load_experiment_text, with_overrides
 from precsearch.results import RunDirectory
-from precsearch.study.arms.run import run_arms
+from precsearch.study.arms.run import look_at_run, run_arms
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,9 @@ def test_killed_for_good_and_run_again(tmp_path: Path) -> None:
 
 
 def test_what_starts_from_a_float_network_has_its_weights(tmp_path: Path) -> None:
-    run_arms(load_experiment_text(REAL), RunDirectory(tmp_path), Watcher())
+    document = load_experiment_text(REAL)
+    known = look_at_run(document).trials
+    run_arms(document, RunDirectory(tmp_path), Watcher())
     records = {record.label: record for _, record in RunDirectory(tmp_path).trainings()}
     start = tmp_path / "trainings" / "0000-float-00" / "weights.safetensors"
     floats = load_file(start)
@@ -86,6 +88,9 @@ def test_what_starts_from_a_float_network_has_its_weights(tmp_path: Path) -> Non
         assert bits == {name: record.bits if record.layer in (None, name) else None for name in ("fc1", "out")}
         if label != "float":
             assert sha.startswith(allocation["provenance"]["weights"]["sha256"])
+    for (_, label), trial in known.items():  # what was told before any training is what was measured
+        measured = records[label].metrics
+        assert trial.costs == {metric: measured[metric] for metric in trial.costs} and "bitops" in trial.costs
     direct = load_file(tmp_path / "trainings" / "0000-direct-2-00" / "weights.safetensors")
     (own,) = [value for name, value in direct.items() if name.startswith("fc1.") and name.endswith("original")]
     assert torch.equal(own, floats["fc1.weight"])

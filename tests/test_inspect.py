@@ -51,7 +51,7 @@ def transformer():
 """
 RESIDUAL = "share: [residual]"
 PLAN = {"model", "point", "parameters", "targets", "bits", "layers", "groups", "unshared", "left_float",
-        "float_elements", "budgets", "peaks", "images"}  # fmt: skip
+        "float_elements", "budgets", "peaks", "images", "costs"}  # fmt: skip
 LAYER = {"name", "type", "shape", "channels", "numel", "inputs", "outputs", "macs", "tied_to", "uncovered_input",
          "shares", "targets"}  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import IO, Final
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment import Experiment
 from precsearch.experiment.loading import dump_experiment, fingerprint, load_experiment
-from precsearch.files import write_json, write_text
+from precsearch.files import write_if_other, write_json
 from precsearch.results import RunDirectory
 from precsearch.study.environment import describe_environment
 
@@ -32,9 +32,7 @@ def open_run(directory: RunDirectory, experiment: Experiment) -> Iterator[None]:
     check_directory(directory, experiment)
     with hold(directory.path):
         check_directory(directory, experiment)  # again: another driver may have made it while this one waited
-        text = dump_experiment(experiment)
-        if not directory.experiment.is_file() or directory.experiment.read_text(encoding="utf-8") != text:
-            write_text(directory.experiment, text)
+        write_if_other(directory.experiment, dump_experiment(experiment))
         if not directory.environment.is_file():
             write_json(directory.environment, describe_environment(experiment.study.seed))
         yield

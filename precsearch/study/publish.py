@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment import StudySettings
-from precsearch.files import write_text
+from precsearch.files import write_if_other
 from precsearch.results import RunDirectory, TrialRecord
 from precsearch.selection import GrowingFront, knee
 
@@ -65,11 +65,11 @@ class Published:
             "best": chosen.number if chosen else None,
         }
         if chosen is not None:
-            _write(self._directory.best, _allocation_text(self._directory, chosen))
+            write_if_other(self._directory.best, _allocation_text(self._directory, chosen))
         # One line a member: as readable as indented, and written ten times faster after every trial.
         head = json.dumps(document, allow_nan=False).removesuffix("}")
         lines = [json.dumps(self._member(member), allow_nan=False) for member in members]
-        _write(self._directory.pareto, head + ', "front": [\n' + ",\n".join(lines) + "\n]}\n")
+        write_if_other(self._directory.pareto, head + ', "front": [\n' + ",\n".join(lines) + "\n]}\n")
 
     def _member(self, record: TrialRecord) -> dict[str, Any]:
         trial = self._directory.trial(record.number).relative_to(self._directory.path)
@@ -105,9 +105,3 @@ def _allocation_text(directory: RunDirectory, record: TrialRecord) -> str:
             f"cannot read {path} of the best trial: {error.strerror or error}; restore it, or delete that "
             "trial's result.json to train it again"
         ) from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Written only when it changes: most trials do not move the front, and flushing costs milliseconds."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)

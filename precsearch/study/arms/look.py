@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from precsearch.errors import PrecsearchError, RunDirectoryError
+from precsearch.errors import AllocationError, ConfigurationError, DataError, RunDirectoryError
 from precsearch.experiment import Experiment
 from precsearch.experiment.cells import Arm, Layers, Point, arms_of, cells_of, has_layers, joined
 from precsearch.experiment.loading import apply_point
-from precsearch.files import write_json
+from precsearch.files import json_text, write_if_other
 from precsearch.plans import TrialPlan
 from precsearch.results import RunDirectory
 from precsearch.study.alike import alike
@@ -87,8 +87,8 @@ def read_layers(directory: RunDirectory) -> CellLayers | None:
 
 def write_layers(directory: RunDirectory, layers: CellLayers) -> None:
     """Note the layers, so that a run directory says what it is to hold without building a network."""
-    if layers and read_layers(directory) != layers:
-        write_json(directory.layers, {str(cell): own for cell, own in layers.items()})
+    if layers:
+        write_if_other(directory.layers, json_text({str(cell): own for cell, own in layers.items()}))
 
 
 def _before(experiment: Experiment, cell: Point, arm: Arm, tuned: Point | None = None) -> Experiment:
@@ -100,10 +100,9 @@ def _before(experiment: Experiment, cell: Point, arm: Arm, tuned: Point | None =
 def _inspect(executor: Executor, at: Experiment, label: str, cell: Point) -> TrialPlan:
     try:
         return executor.inspect(at)
-    except PrecsearchError as error:
+    except (ConfigurationError, AllocationError, DataError) as error:
         where = f" at {', '.join(f'{path}={value}' for path, value in cell.items())}" if cell else ""
-        error.args = (f"arm {label!r}{where}: {error}",)
-        raise
+        raise type(error)(f"arm {label!r}{where}: {error}") from None
 
 
 def _alone(plan: TrialPlan) -> Layers:

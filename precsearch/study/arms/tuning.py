@@ -8,7 +8,7 @@ from typing import Any
 
 from precsearch.experiment import Experiment, TuneSettings
 from precsearch.experiment.cells import Point
-from precsearch.files import write_json
+from precsearch.files import json_text, write_if_other
 from precsearch.results import RunDirectory, TrainingRecord
 from precsearch.study.arms.plan import ArmsPlan
 
@@ -47,7 +47,7 @@ def tune_arms(experiment: Experiment, directory: RunDirectory, plan: ArmsPlan) -
         (cell, label): _choose(plan, tune, {at[2:]: r for at, r in records.items() if at[:2] == (owner, label)})
         for (cell, label), owner in plan.owners.items()
     }
-    write_json(directory.tuned, _document(plan, tune, found))
+    write_if_other(directory.tuned, json_text(_document(plan, tune, found)))
     return found
 
 
