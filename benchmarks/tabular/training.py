@@ -174,9 +174,9 @@ class StackedTraining:
         stage.model.train()
         for inputs, targets in self.batches:
             stage.zero_grad()
-            outputs_NBO = stage.model(self.convert(inputs))
             # The sum over nets: each gets the gradient that it would get alone.
-            stage.step(_losses(outputs_NBO, targets).sum())
+            loss = _losses(stage.model(self.convert(inputs)), targets).sum()
+            stage.step(lambda made=loss: made)
 
     @torch.no_grad()
     def _measure(self, stack: Stack) -> list[float]:
