@@ -138,7 +138,7 @@ def _listed(claims: Sequence[ArmClaim]) -> str:
     """`stochastic, drawn less uniform (30 seeds): train-test gap -0.42 points (yes, better), ...`."""
     first = claims[0].differences
     seeds = sorted({each.comparison.difference.n for each in claims})
-    counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
+    counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1])))) + " seeds" if seeds[-1] > 1 else "one pair"
     gone = max(each.differences.left_out for each in claims)
     left = f", {gone} more left out for a failed training" if gone else ""
     order = {metric: place for place, metric in enumerate(_ASKED)}
@@ -147,7 +147,7 @@ def _listed(claims: Sequence[ArmClaim]) -> str:
         f"{_short(each.measure)} {each.measure.signed(each.comparison.difference.mean)} ({each.told}{_could(each)})"
         for each in ordered
     )
-    return f"{first.arm.name} less {first.against.name} ({counted} seeds{left}): {parts}."
+    return f"{first.arm.name} less {first.against.name} ({counted}{left}): {parts}."
 
 
 def _short(told: Measure) -> str:

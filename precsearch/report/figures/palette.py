@@ -58,8 +58,10 @@ _ARMS: Final = {
     "fixed": Style("fixed", "p", (0, (10.0, 3.0))),
 }
 _SPARE: Final = tuple(
-    Style(f"run-{at}", marker, (0, (4.0, at)))
-    for at, marker in zip((4, 5, 2, 3, 6, 1), "dh*H84", strict=True)
+    Style(color, marker, (0, (4.0, at)))
+    for at, (color, marker) in enumerate(
+        zip(("other", "fixed", "warn", "run-2", "run-3", "run-6"), "dh*H84", strict=True), start=1
+    )
 )  # fmt: skip
 _RUNS: Final = 6
 

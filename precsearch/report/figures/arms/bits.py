@@ -82,8 +82,8 @@ def _draw(page: Sheet, axes: Axes, each: Panel, target: Target, look: dict[str, 
         for bits, count in Counter(row.bits).items():
             share = count / len(row.bits)
             dot = axes.scatter(
-                [bits], [place], s=max(4.0, _MOST * share * room**2), color=hex_of(style.color), marker="o",
-                linewidths=0, alpha=0.8,
+                [bits], [place], s=max(4.0, _MOST * share * room**2), color=hex_of(style.color),
+                marker=style.marker, linewidths=0, alpha=0.8,
             )  # fmt: skip
             page.tip(dot, f"{row.arm}, {row.layer}: {bits} bits in {count} of {len(row.bits)}")
     uniform = _uniform(each, target)
@@ -109,7 +109,8 @@ def _uniform(each: Panel, target: Target) -> float | None:
 def _dot(style: str) -> object:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=hex_of(arm_style(style).color), marker="o", markersize=7, linestyle="none")
+    look = arm_style(style)
+    return Line2D([], [], color=hex_of(look.color), marker=look.marker, markersize=7, linestyle="none")
 
 
 def _uniform_key(found: Sequence[Panel]) -> list[tuple[object, str]]:
@@ -122,7 +123,7 @@ def _uniform_key(found: Sequence[Panel]) -> list[tuple[object, str]]:
 
 
 def _caption(found: Sequence[tuple[Panel, Target]]) -> str:
-    text = "A dot is as large as the share of seeds that give a layer so many bits."
+    text = "A mark is as large as the share of seeds that give a layer so many bits."
     for each in dict.fromkeys(each for each, _ in found):
         rows = [row for row in each.data.compared.uniformity if row.cell == each.cell]
         for arm in dict.fromkeys(row.arm for row in _learned(each.data, each.cell)):
