@@ -426,6 +426,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+def test_missing_data_is_no_arm_s_fault(tmp_path: Path) -> None:
+    text = f"{COMPARE}data: {{name: mnist, root: {tmp_path}, download: false}}\n"
+    with pytest.raises(DataError, match=r"^no MNIST in "):
+        run_arms(load_experiment_text(text), RunDirectory(tmp_path / "run"), Watcher())
+
+
 @given(
     limits=st.lists(st.sampled_from([2.0, 2.5, 3.0, 4.0]), min_size=1, max_size=3, unique=True),
     rates=st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=2, unique=True),

@@ -143,6 +143,19 @@ def test_gaps_are_those_of_the_pairs(run: ArmsData, figures: dict[str, Figure]) 
     assert table[3, "retrained", 2]["seeds"] == "4"
 
 
+def test_no_gap_is_one_within_the_margin_of_the_experiment(tmp_path: Path) -> None:
+    told = {}
+    for margin in (0.0001, 0.9):
+        text = ONE_AXIS.replace("grid:\n", f"grid:\n  margin: {margin}\n")
+        data = read_arms_data(made_text(tmp_path / str(margin), text, seeds=3), "run")
+        assert {row.comparison.margin for row in data.gridded.gaps} == {margin}
+        assert {each.largest.margin for each in data.gridded.vanishings} == {margin}
+        told[margin] = {row.comparison.equivalent for row in data.gridded.gaps}
+        figure = GRID_FIGURES["grid-gap"]([data])
+        assert figure is not None and f"within {100 * margin:.2f} points of none" in figure.caption
+    assert told == {0.0001: {False}, 0.9: {True}}
+
+
 def test_every_ratio_has_its_bound(figures: dict[str, Figure]) -> None:
     table = rows(figures["grid-ratio"])
     assert {row["curve"] for row in table} == {"depth 1", "depth 2", ALL_CELLS}

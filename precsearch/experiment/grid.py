@@ -27,6 +27,7 @@ class GridSettings(Settings):
         retrain: dotted path -> value, for ``retrained`` and ``continued``, such as their epochs.
         layers: whether each layer is also quantized alone, all others in float, at each of `bits`.
         layers_at: dotted path of `axes` -> the value where `layers` holds; in every cell where None.
+        margin: a gap in test accuracy (fraction of 1) that is smaller counts as none.
     """
 
     seeds: int = Field(default=5, ge=1)
@@ -36,6 +37,7 @@ class GridSettings(Settings):
     retrain: dict[str, Any] = Field(default={})
     layers: bool = False
     layers_at: dict[str, Any] | None = None
+    margin: float = Field(default=0.002, gt=0, lt=1)
 
     @field_validator("bits")
     @classmethod

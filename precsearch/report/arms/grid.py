@@ -31,15 +31,22 @@ class Gridded:
         """Its networks."""
         return grid_of((training.record for training in self._data.complete), self._data.points)
 
+    @property
+    def margin(self) -> float:
+        """The gap in test error, as a share of the images, below which there is none."""
+        settings = self._data.experiment.grid
+        assert settings is not None  # of kind `grid`
+        return settings.margin
+
     @cached_property
     def gaps(self) -> list[GridGap]:
         """What quantizing every layer adds to the test error."""
-        return gaps(self.grid)
+        return gaps(self.grid, self.margin)
 
     @cached_property
     def vanishings(self) -> list[Vanishing]:
         """Whether that vanishes as networks grow."""
-        return vanishings(self.gaps)
+        return vanishings(self.gaps, self.margin)
 
     @cached_property
     def effects(self) -> list[AxisEffect]:

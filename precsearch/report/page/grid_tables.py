@@ -29,7 +29,7 @@ _RATIO: Final = (
 _GAP: Final = (
     "Test error less that of the float network of the same cell and seed. Shown where a paired t test, corrected "
     "(Holm) over all networks of the arm, has p below 0.05; equivalent where both one-sided tests against "
-    f"{GAP.amount(GAP.margin or 0.0)} have. A pair with a failed training is left out."
+    "`grid.margin` have. A pair with a failed training is left out."
 )
 _LAYER: Final = (
     "Test error added by quantizing one layer alone, all others float, on the same seeds; corrected (Holm) over all "

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from precsearch.errors import AllocationError, ConfigurationError, DataError, RunDirectoryError
+from precsearch.errors import AllocationError, ConfigurationError, RunDirectoryError
 from precsearch.experiment import Experiment
 from precsearch.experiment.cells import Arm, Layers, Point, arms_of, cells_of, has_layers, joined
 from precsearch.experiment.loading import apply_point
@@ -38,7 +38,7 @@ def look_at_arms(experiment: Experiment, executor: Executor) -> ArmsLook:
     """Look at every arm where it would be trained; nothing is trained or written.
 
     Raises:
-        PrecsearchError: what a training would raise; names the arm and the cell.
+        PrecsearchError: what a training would raise; names the arm and the cell, unless data is missing.
     """
     check_viewers(experiment)
     layers = layers_of(experiment, executor)
@@ -100,7 +100,7 @@ def _before(experiment: Experiment, cell: Point, arm: Arm, tuned: Point | None =
 def _inspect(executor: Executor, at: Experiment, label: str, cell: Point) -> TrialPlan:
     try:
         return executor.inspect(at)
-    except (ConfigurationError, AllocationError, DataError) as error:
+    except (ConfigurationError, AllocationError) as error:
         where = f" at {', '.join(f'{path}={value}' for path, value in cell.items())}" if cell else ""
         raise type(error)(f"arm {label!r}{where}: {error}") from None
 

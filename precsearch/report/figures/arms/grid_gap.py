@@ -36,9 +36,10 @@ def gap_by_size(runs: Sequence[ArmsData]) -> Figure | None:
         factor = marks.size_axis(page.panels, [row.size for *_, rows in panels for row in rows], "size in float32")
         for axes, (run, grid, arm, rows) in zip(page.panels, panels, strict=True):
             axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]} less float: points of error"))
+            axes.axhspan(*_none(run), color=hex_of("muted"), alpha=0.16, linewidth=0)
             _draw(page, axes, grid, rows, bits, factor)
         entries = [(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)]
-        page.legend([*entries, (square("muted", 0.16), f"± {GAP.amount(GAP.margin or 0.0)}")])
+        page.legend([*entries, (square("muted", 0.16), f"± {_margin(panels)}")])
         caption = _caption(runs, panels)
         name, title = "grid-gap", "Gap to the float network against size"
         return Figure(name, marks.SECTION, title, caption, _table(panels), page.svg(name, title, caption))
@@ -55,8 +56,6 @@ def _panels(runs: Sequence[ArmsData]) -> list[_Panel]:
 
 
 def _draw(page: Sheet, axes: Axes, grid: Grid, rows: Sequence[GridGap], bits: Sequence[int], factor: float) -> None:
-    margin = marks.POINTS * (GAP.margin or 0.0)
-    axes.axhspan(-margin, margin, color=hex_of("muted"), alpha=0.16, linewidth=0)
     axes.axhline(0, color=hex_of("ink"), linewidth=0.9, zorder=1)
     low, high = axes.get_xlim()
     for place, width in enumerate(bits):
@@ -81,6 +80,18 @@ def _draw(page: Sheet, axes: Axes, grid: Grid, rows: Sequence[GridGap], bits: Se
             marks.mark(page, axes, (x, marks.POINTS * difference.mean), tip, **marks.look(place, hollow))
 
 
+def _none(run: ArmsData) -> tuple[float, float]:
+    """Gaps between these, in points, count as none."""
+    margin = marks.POINTS * run.gridded.margin
+    return -margin, margin
+
+
+def _margin(panels: Sequence[_Panel]) -> str:
+    """The margin in words, where all runs have the same."""
+    margins = {run.gridded.margin for run, *_ in panels}
+    return GAP.amount(margins.pop()) if len(margins) == 1 else "the margin of each"
+
+
 def shown(row: GridGap) -> bool:
     """Whether the gap is shown, with Holm's correction over its arm."""
     return row.comparison.p_holm is not None and row.comparison.p_holm < 0.05  # noqa: PLR2004
@@ -89,7 +100,7 @@ def shown(row: GridGap) -> bool:
 def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
     text = (
         "Mean over pairs of the same seed with its own 95 % interval; filled: shown, with Holm's correction over all"
-        f" networks of the panel. Grey: within {GAP.amount(GAP.margin or 0.0)} of none."
+        f" networks of the panel. Grey: within {_margin(panels)} of none."
     )
     for run, _, arm, _ in panels:
         told = [f"{marks.bits_text(each.bits)} {each.told}" for each in run.gridded.vanishings if each.arm == arm]
