@@ -17,6 +17,7 @@ from made_runs import listing
 
 from precsearch.errors import ConfigurationError, DataError, DivergedError, ModelError, RunDirectoryError
 from precsearch.experiment import ARM_KINDS, Experiment
+from precsearch.experiment.evaluate import EvaluateSettings
 from precsearch.experiment.loading import load_experiment, load_experiment_text, with_overrides
 from precsearch.results import RunDirectory, Session, TrialResult
 from precsearch.study.arms.plan import ArmsPlan, Training, plan_arms
@@ -309,6 +310,16 @@ class TestTuning:
         )
         run(TUNED, tmp_path, bad)
         assert {r.params["inner.regularization.strength"] for _, r in RunDirectory(tmp_path).trainings()} == {0.5}
+
+    @pytest.mark.parametrize("metric", ["validation_accuracy", "validation_fgsm_accuracy"])
+    def test_no_more_is_measured_than_what_chooses(self, tmp_path: Path, metric: str) -> None:
+        trainer = Trainer()
+        text = TUNED.replace("seeds: 2}", f"seeds: 2, metric: {metric}}}") + "evaluate: {attacks: [fgsm], images: 7}\n"
+        run(text, tmp_path, trainer)
+        measured = {evaluated: at.evaluate for _, at, _, evaluated in trainer.calls}
+        asked = load_experiment_text(text).evaluate
+        assert measured["validation"] == (asked if "fgsm" in metric else EvaluateSettings())
+        assert "fgsm" in metric or measured["test"] == asked
 
     def test_an_arm_that_cannot_be_tuned_is_said_and_the_others_go_on(self, tmp_path: Path) -> None:
         bad = Trainer(

@@ -9,6 +9,7 @@ from typing import Final
 
 from precsearch.experiment import Experiment
 from precsearch.experiment.cells import Arm, Layers, Point, arms_of, cells_of, combinations, joined, seeds_of
+from precsearch.experiment.evaluate import EvaluateSettings, unmeasured
 from precsearch.experiment.loading import apply_point
 from precsearch.results import RunDirectory, TrainingRecord, read_training
 from precsearch.study.alike import alike
@@ -147,8 +148,18 @@ def experiment_of(experiment: Experiment, plan: ArmsPlan, training: Training, tu
     Raises:
         ConfigurationError: when the point is not allowed.
     """
-    values = tuned if training.tried is None else plan.tried[training.tried]
+    if training.tried is None:
+        return arm_experiment(experiment, plan.cells[training.cell], training.arm, tuned)
+    values = joined(plan.tried[training.tried], _no_more_than_chooses(experiment))
     return arm_experiment(experiment, plan.cells[training.cell], training.arm, values)
+
+
+def _no_more_than_chooses(experiment: Experiment) -> Point:
+    """What spares the tuning attacks, corruptions and all the rest, where the metric that chooses is none of it."""
+    tune = experiment.compare.tune if experiment.compare is not None else None
+    nothing = EvaluateSettings()
+    spared = tune is not None and unmeasured(tune.metric, nothing) is None
+    return {"evaluate": nothing.model_dump()} if spared else {}
 
 
 def arm_experiment(experiment: Experiment, cell: Point, arm: Arm, tuned: Point) -> Experiment:
