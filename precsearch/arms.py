@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import typer
 
-from precsearch.commands import closing_page, print_json
-from precsearch.report.complaints import InterruptedRunError, collected_warnings
+from precsearch.commands import closing_page, print_json, resumable
+from precsearch.report.complaints import collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
@@ -45,17 +44,11 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     from precsearch.report.training import watch_arms
 
     observer = Redrawn(watch_arms(experiment, directory, console(stderr=True)), directory)
-    try:
-        with stdout_kept(as_json):
-            from precsearch.study.arms.run import run_arms
+    with resumable(directory), stdout_kept(as_json):
+        from precsearch.study.arms.run import run_arms
 
-            with observer:
-                run_arms(experiment, directory, observer)
-    except KeyboardInterrupt:
-        if not directory.experiment.is_file():
-            raise InterruptedRunError("nothing was begun") from None
-        command = f"precsearch resume {shlex.quote(str(directory.path))}"
-        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+        with observer:
+            run_arms(experiment, directory, observer)
     view, to = read_arms(directory), console(stderr=as_json)
     print_arms(to, view, finished_before=observer.watch.idle)
     said = read_arms_data(directory, "")

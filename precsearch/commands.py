@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +15,7 @@ from precsearch.report.complaints import InterruptedRunError, collected_warnings
 from precsearch.report.stdout import stdout_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from precsearch.experiment import Experiment
@@ -57,6 +59,18 @@ def inspect(experiment: Experiment, as_json: bool) -> int:
     return 0
 
 
+@contextmanager
+def resumable(directory: RunDirectory, name: str = "resume", options: str = "") -> Iterator[None]:
+    """A context that Ctrl-C ends with a word on what is kept, and on the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not directory.experiment.is_file():
+            raise InterruptedRunError("nothing was begun") from None
+        command = f"precsearch {name} {shlex.quote(str(directory.path))}{options}"
+        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+
+
 def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int:
     """`run` and `resume`: run the study to its end and print how it went -> the exit status."""
     from precsearch.report.console import console, watch
@@ -65,17 +79,11 @@ def study(experiment: Experiment, directory: RunDirectory, as_json: bool) -> int
     from precsearch.report.view import read_run
 
     observer = Redrawn(watch(experiment, directory, console(stderr=True)), directory)
-    try:
-        with stdout_kept(as_json):
-            from precsearch.study.driver import run_study
+    with resumable(directory), stdout_kept(as_json):
+        from precsearch.study.driver import run_study
 
-            with observer:
-                summary = run_study(experiment, directory, observer)
-    except KeyboardInterrupt:
-        if not directory.experiment.is_file():
-            raise InterruptedRunError("nothing was begun") from None
-        command = f"precsearch resume {shlex.quote(str(directory.path))}"
-        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+        with observer:
+            summary = run_study(experiment, directory, observer)
     view, to = read_run(directory), console(stderr=as_json)
     print_summary(to, view, finished_before=observer.watch.idle)
     page = closing_page(directory, as_json)
@@ -154,16 +162,12 @@ def confirm(experiment: Experiment, directory: RunDirectory, seeds: int, trials:
     from precsearch.report.view import read_run
 
     observer = watch_confirming(experiment, directory, console(stderr=True))
-    try:
-        with stdout_kept(as_json):
-            from precsearch.study.confirm.run import confirm_run
+    named = "".join(f" --trial {number}" for number in trials)
+    with resumable(directory, "confirm", f" --seeds {seeds}{named}"), stdout_kept(as_json):
+        from precsearch.study.confirm.run import confirm_run
 
-            with observer:
-                plan = confirm_run(experiment, directory, observer, seeds, trials)
-    except KeyboardInterrupt:
-        named = "".join(f" --trial {number}" for number in trials)
-        command = f"precsearch confirm {shlex.quote(str(directory.path))} --seeds {seeds}{named}"
-        raise InterruptedRunError(f"everything done so far is kept; continue with `{command}`") from None
+        with observer:
+            plan = confirm_run(experiment, directory, observer, seeds, trials)
     view = read_run(directory)
     found, to = read_confirmed(view.confirmed, experiment.inner.budget.kind), console(stderr=as_json)
     print_confirmed(to, found)
@@ -189,11 +193,12 @@ def closing_page(directory: RunDirectory, as_json: bool) -> Path | None:
 
 def exit_status_of(plan: ConfirmPlan, confirmed: Sequence[TrialRecord]) -> int:
     """0 when every training of the plan completed, 1 when none did, 3 when some failed."""
+    from precsearch.report.view import exit_status
+
     numbers, seeds = {member.number for member in plan.members}, set(plan.seeds)
-    ours = [record.state for record in confirmed if record.number in numbers and record.seed in seeds]
-    if "complete" not in ours:
-        return 1
-    return 3 if set(ours) != {"complete"} else 0
+    return exit_status(
+        Counter(record.state for record in confirmed if record.number in numbers and record.seed in seeds)
+    )
 
 
 def print_json(value: dict[str, Any]) -> None:

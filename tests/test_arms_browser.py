@@ -27,18 +27,9 @@ def test_every_figure_is_drawn_and_nothing_else_is_asked_for(
     visit = Visit(browser, one, size, scheme)
     page = visit.page
     assert len(one.figures) == 16
-    for figure in one.figures:
-        drawing = page.locator(f"#figure-{figure.name} svg").first
-        assert drawing.is_visible(), figure.name
-        box = drawing.bounding_box()
-        assert box["width"] > 100 and box["height"] > 50, figure.name
-    for handle in page.locator("details summary").all():
-        handle.click()
-    widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert widths[0] <= widths[1], "the page scrolls to the side"
+    visit.check(one)
     assert page.locator("#answers .answer").count() == sum(len(part.answers) for part in one.page.questions) > 10
     assert page.locator("#answers .answer").first.is_visible()
-    assert visit.wrong == []
 
 
 def test_trainings_sort_and_are_filtered_by_arm(browser: Any, one: Written) -> None:

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from drawings import CHECKS, HOSTILE, rows
 from made_comparisons import COMPARE, ONE_CELL, comparison_data
-from test_figures import HOSTILE, SVG, texts
 
 from precsearch.analysis.arms import ERROR, GAP, NLL
 from precsearch.report.arms.reading import ArmsData
@@ -21,7 +17,6 @@ from precsearch.report.figures import Figure
 from precsearch.report.figures.arms import COMPARE_FIGURES, draw_arms
 from precsearch.report.figures.arms.common import looks
 from precsearch.report.figures.palette import COLORS, arm_style
-from precsearch.report.figures.sheet import WIDTH
 
 FAILED = ((0, "learned", 1), (1, "random", 2))
 
@@ -42,10 +37,6 @@ def of_two(run: ArmsData, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {figure.name: figure for figure in draw_arms([run, other])}
 
 
-def rows(figure: Figure) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(figure.table.to_csv())))
-
-
 @pytest.fixture(params=["figures", pytest.param("of_two", marks=pytest.mark.slow)])
 def drawn(request: pytest.FixtureRequest) -> dict[str, Figure]:
     """Figures of one run, and, slow to draw, of two."""
@@ -63,46 +54,16 @@ def test_figures_of_one_section_follow_each_other(figures: dict[str, Figure]) ->
     assert len(changes) == len(set(changes))
 
 
-@pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_captions_and_tables_say_what_there_is(name: str, drawn: dict[str, Figure]) -> None:
-    figure = drawn[name]
-    assert figure.caption.endswith(".")
-    assert not re.search(r"\b(nan|None|inf)\b|  ", figure.caption)
-    assert figure.table.rows
-    assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
-    assert len(set(figure.table.columns)) == len(figure.table.columns)
-    loaded = json.loads(figure.table.to_json())
-    assert [tuple(row.values()) for row in loaded] == list(figure.table.rows)
-
-
 @pytest.mark.slow
 def test_two_runs_are_told_apart(of_two: dict[str, Figure]) -> None:
     assert [{row["run"] for row in rows(figure)} for figure in of_two.values()] == [{"made", HOSTILE}] * len(of_two)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_texts_lie_on_the_sheet_and_not_on_each_other(name: str, drawn: dict[str, Figure]) -> None:
-    figure = drawn[name]
-    height = float(ElementTree.fromstring(figure.svg).attrib["height"])
-    found = list(texts(figure))
-    assert found
-    for text in found:
-        assert -1 <= text.left <= text.right <= WIDTH + 1, text
-        assert -1 <= text.top <= text.bottom <= height + 1, text
-    for one, two in combinations(found, 2):
-        apart = one.right <= two.left or two.right <= one.left or one.bottom <= two.top or two.bottom <= one.top
-        assert apart, (one, two)
-
-
-@pytest.mark.parametrize("name", COMPARE_FIGURES)
-def test_colours_are_variables_and_text_is_readable_on_a_phone(name: str, drawn: dict[str, Figure]) -> None:
-    root = ElementTree.fromstring(drawn[name].svg)
-    light = {values[0] for values in COLORS.values()}
-    used = {element.attrib[paint] for element in root.iter() for paint in ("fill", "stroke") if paint in element.attrib}
-    assert used - {"none"} <= light
-    sizes = [float(element.attrib["font-size"]) for element in root.iter(f"{SVG}text")]
-    assert min(sizes) * (390 - 2 * 16) / WIDTH >= 9
+def test_drawing(name: str, check: Callable[[Figure], None], drawn: dict[str, Figure]) -> None:
+    check(drawn[name])
 
 
 def test_no_two_arms_look_the_same(tmp_path: Path) -> None:

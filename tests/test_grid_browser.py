@@ -28,19 +28,10 @@ def test_every_figure_is_drawn_and_nothing_else_is_asked_for(
     visit = Visit(browser, one, size, scheme)
     page = visit.page
     assert [figure.name for figure in one.figures] == list(GRID_FIGURES)
-    for figure in one.figures:
-        drawing = page.locator(f"#figure-{figure.name} svg").first
-        assert drawing.is_visible(), figure.name
-        box = drawing.bounding_box()
-        assert box["width"] > 100 and box["height"] > 50, figure.name
-    for handle in page.locator("details summary").all():
-        handle.click()
-    widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert widths[0] <= widths[1], "the page scrolls to the side"
+    visit.check(one)
     assert page.locator("#answers .answer").count() == sum(len(part.answers) for part in one.page.questions) == 24
     assert page.locator("#ratios table").count() == 2
     assert page.locator("#gaps li").count() == 48
-    assert visit.wrong == []
 
 
 def test_machines_are_told_every_gap_and_every_ratio(one: Written) -> None:

@@ -66,6 +66,22 @@ class Visit:
         if request.url != self.url and not request.url.startswith("data:"):
             self.wrong.append(f"request: {request.url}")
 
+    def check(self, written: Written) -> None:
+        """Every figure is drawn, nothing reaches past the page, nothing was asked for, nothing went wrong."""
+        assert written.figures
+        for figure in written.figures:
+            drawing = self.page.locator(f"#figure-{figure.name} svg").first
+            assert drawing.is_visible(), figure.name
+            box = drawing.bounding_box()
+            assert box["width"] > 100 and box["height"] > 50, figure.name
+            marks = drawing.locator("path, rect, use, circle, polyline, text").count()
+            assert marks > 10, figure.name
+        for handle in self.page.locator("details summary").all():
+            handle.click()
+        widths = self.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert widths[0] <= widths[1], "the page scrolls to the side"
+        assert self.wrong == []
+
     def column(self, index: int) -> list[str]:
         cells = f"table.sortable tbody tr:not([hidden]) td:nth-child({index + 1})"
         return [str(text) for text in self.page.locator(cells).all_text_contents()]
@@ -78,21 +94,7 @@ def test_every_figure_is_drawn_and_nothing_else_is_asked_for(
     browser: Any, request: pytest.FixtureRequest, which: str, size: tuple[int, int], scheme: str
 ) -> None:
     written: Written = request.getfixturevalue(which)
-    visit = Visit(browser, written, size, scheme)
-    page = visit.page
-    assert written.figures
-    for figure in written.figures:
-        drawing = page.locator(f"#figure-{figure.name} svg").first
-        assert drawing.is_visible(), figure.name
-        box = drawing.bounding_box()
-        assert box["width"] > 100 and box["height"] > 50, figure.name
-        marks = drawing.locator("path, rect, use, circle, polyline, text").count()
-        assert marks > 10, figure.name
-    for handle in page.locator("details summary").all():
-        handle.click()
-    widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert widths[0] <= widths[1], "the page scrolls to the side"
-    assert visit.wrong == []
+    Visit(browser, written, size, scheme).check(written)
 
 
 def test_dark_is_dark(browser: Any, one: Written) -> None:

@@ -7,6 +7,7 @@ from math import fsum
 from typing import TYPE_CHECKING, Any
 
 from precsearch.experiment.loading import load_experiment
+from precsearch.report.view import exit_status
 from precsearch.results import RunDirectory, TrainingRecord
 from precsearch.study.arms.look import read_layers
 from precsearch.study.arms.plan import ArmsPlan, plan_arms
@@ -94,9 +95,7 @@ class ArmsView:
     @property
     def exit_status(self) -> int:
         """0 done, 1 no training completed, 3 done but some failed; what tunes is told, but does not count."""
-        if not self.counts["complete"]:
-            return 1
-        return 3 if self.counts["failed"] else 0
+        return exit_status(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
         """The view as one JSON object; `precsearch list --json` prints it.

@@ -14,9 +14,21 @@ from precsearch.results import RunDirectory, TrialRecord
 from precsearch.selection import best, front
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from precsearch.experiment import Experiment
+
+
+def exit_status(counts: Mapping[str, int]) -> int:
+    """0 where all that was trained completed, 1 where nothing did, 3 where some failed.
+
+    Args:
+        counts: how many ended as ``complete``, and as ``failed``.
+    """
+    if not counts["complete"]:
+        return 1
+    return 3 if counts["failed"] else 0
 
 
 @dataclass(frozen=True)
@@ -62,9 +74,7 @@ class RunView:
     @property
     def exit_status(self) -> int:
         """0 done, 1 no trial completed, 3 done but trials failed; baselines are told, but do not count."""
-        if not self.counts["complete"]:
-            return 1
-        return 3 if self.counts["failed"] else 0
+        return exit_status(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
         """The view as one JSON object; `precsearch list --json` prints it.
