@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from precsearch.errors import ConfigurationError as ConfigurationError
     from precsearch.errors import DataError as DataError
     from precsearch.errors import DivergedError as DivergedError
+    from precsearch.errors import ExportError as ExportError
     from precsearch.errors import ModelError as ModelError
     from precsearch.errors import PrecsearchError as PrecsearchError
     from precsearch.errors import PrecsearchWarning as PrecsearchWarning
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from precsearch.evaluation.sensitivity import sensitivity_scores as sensitivity_scores
     from precsearch.experiment import Experiment as Experiment
     from precsearch.experiment.loading import load_experiment as load_experiment
+    from precsearch.exports import export as export
+    from precsearch.exports import export_model as export_model
     from precsearch.precision.budgets import Budget as Budget
     from precsearch.results import RunDirectory as RunDirectory
     from precsearch.searchable import SearchableModel as SearchableModel
@@ -46,6 +49,7 @@ _HOMES = {
     "ConfigurationError": "precsearch.errors",
     "DataError": "precsearch.errors",
     "DivergedError": "precsearch.errors",
+    "ExportError": "precsearch.errors",
     "Experiment": "precsearch.experiment",
     "LayerPrecision": "precsearch.allocation",
     "ModelError": "precsearch.errors",
@@ -58,6 +62,8 @@ _HOMES = {
     "TargetPrecision": "precsearch.allocation",
     "apply_allocation": "precsearch.searchable",
     "calibrate": "precsearch.searchable",
+    "export": "precsearch.exports",
+    "export_model": "precsearch.exports",
     "load_experiment": "precsearch.experiment.loading",
     "run_study": "precsearch.study.driver",
     "sensitivity_allocation": "precsearch.evaluation.sensitivity",

@@ -12,7 +12,8 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
 - ``report``: `precsearch.report.page.Written.to_dict`.
 - ``confirm``: `precsearch.report.confirmed.confirm_plan_dict`, which is all of it with ``--dry-run``; then ``arms``,
   ``claims`` and ``confirmed``, and ``exit_status``.
-- ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1).
+- ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1); for a whole network ``report``,
+  `precsearch.exports.report.ExportReport`.
 - an error, from any of them: ``error`` and ``exit_status``.
 """
 
@@ -194,23 +195,16 @@ def export(
     training: Training = None,
     format_: Annotated[str, typer.Option("--format", help="Export format.")] = "json",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,
+    images: Annotated[int, _number("--images", "Test images that a written network is run on.", least=1)] = 1000,
     as_json: Json = False,
 ) -> int:
-    """Export one allocation of a run; the best one if nothing else is asked for."""
-    from precsearch.export import export_allocation
-    from precsearch.results import RunDirectory
+    """Export one allocation of a run, or its network; the best one if nothing else is asked for."""
+    from precsearch.exports.told import print_exported
 
-    allocation, text = export_allocation(
-        RunDirectory(path), trial=trial, budget=budget, knee=knee, training=training, format=format_, output=output
+    exported = precsearch.export(
+        path, format_, output, trial=trial, budget=budget, knee=knee, training=training, images=images
     )
-    if as_json:
-        target = str(output) if output else None
-        commands.print_json({"format": format_, "output": target, "allocation": allocation.model_dump(mode="json")})
-    elif output:
-        typer.echo(f"wrote {output}", err=True)
-    else:
-        typer.echo(text, nl=False)
-    return 0
+    return print_exported(exported, output, as_json)
 
 
 @app.command()

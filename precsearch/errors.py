@@ -54,6 +54,10 @@ class WorkerLostError(PrecsearchError, RuntimeError):
     """A trial whose workers died more often than `executor.max_failures` allows for."""
 
 
+class ExportError(PrecsearchError, RuntimeError):
+    """A network that a format cannot hold, or a written file that does not run as the network does."""
+
+
 class DivergedError(PrecsearchError, ArithmeticError):
     """A training whose loss or metric is no longer finite."""
 

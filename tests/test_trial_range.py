@@ -15,7 +15,7 @@ from real_trials import TINY, Interrupted, Recorder, experiment, train
 from precsearch import Allocation, BudgetError, ConfigurationError
 from precsearch.errors import RunDirectoryError
 from precsearch.experiment.loading import load_experiment_text, with_overrides
-from precsearch.export import export_allocation
+from precsearch.exports import export
 from precsearch.precision.front import BudgetFront
 from precsearch.results import RunDirectory, TrialRecord
 from precsearch.trial import run_trial
@@ -45,7 +45,8 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 @pytest.mark.parametrize("budget", [2.0, 2.75, 3.0, 3.1416, 6.0])
 @pytest.mark.parametrize("trial", [None, 0])
 def test_any_budget_is_exported(ranged: RunDirectory, budget: float, trial: int | None) -> None:
-    found, text = export_allocation(ranged, budget=budget, trial=trial)
+    exported = export(ranged, budget=budget, trial=trial)
+    found, text = exported.allocation, exported.text
     assert found == Allocation.from_json(text)
     use = found.budget
     assert use is not None
@@ -68,15 +69,15 @@ def test_more_budget_spends_no_less(ranged: RunDirectory) -> None:
 
 def test_outside_of_the_range(ranged: RunDirectory) -> None:
     with pytest.raises(BudgetError, match="within the range 2 to 6"):
-        export_allocation(ranged, budget=1.5)
+        export(ranged, budget=1.5)
 
 
 def test_a_run_without_a_range(tmp_path: Path) -> None:
     made = run(tmp_path / "run")
     assert not (made.trial(0) / "front.json").exists()
-    assert export_allocation(made, budget=4.0)[0].budget.limit == 3.0  # type: ignore[union-attr]
+    assert export(made, budget=4.0).allocation.budget.limit == 3.0  # type: ignore[union-attr]
     with pytest.raises(ConfigurationError, match=r"searched under one limit.*inner\.budget\.range"):
-        export_allocation(made, budget=4.0, trial=0)
+        export(made, budget=4.0, trial=0)
 
 
 @pytest.mark.parametrize(("text", "says"), [("{", "cannot read"), ("[]", "cannot read"),
@@ -89,14 +90,14 @@ def test_fronts_that_cannot_be_read(tmp_path: Path, text: str, says: str) -> Non
 
 def test_reading_needs_no_torch(ranged: RunDirectory) -> None:
     code = (
-        "import sys; from precsearch.export import export_allocation; from precsearch.results import RunDirectory; "
-        f"export_allocation(RunDirectory({str(ranged.path)!r}), budget=3.0); assert 'torch' not in sys.modules"
+        "import sys; from precsearch.exports import export; from precsearch.results import RunDirectory; "
+        f"export(RunDirectory({str(ranged.path)!r}), budget=3.0); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_short_fine_tune_starts_from_it(ranged: RunDirectory, tmp_path: Path) -> None:
-    allocation, _ = export_allocation(ranged, budget=2.75, output=tmp_path / "at.json")
+    allocation = export(ranged, budget=2.75, output=tmp_path / "at.json").allocation
     overrides = (
         "inner.sampler=fixed",
         f"inner.allocation={tmp_path / 'at.json'}",

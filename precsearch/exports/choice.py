@@ -1,7 +1,8 @@
-"""Which trial of a run is exported."""
+"""Which trial of a run is exported: its allocation, and where the trained network is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,28 @@ from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError, RunDirectoryError
 from precsearch.experiment.loading import for_searches
 from precsearch.precision.front import BudgetFront
-from precsearch.results import RunDirectory, TrialRecord
+from precsearch.results import RunDirectory, TrialRecord, read_record, read_training
 from precsearch.selection import best, front, knee, within_budget
 
 if TYPE_CHECKING:
     from precsearch.experiment import StudySettings
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is exported.
+
+    Attributes:
+        run: that it is from.
+        allocation: bits of every layer.
+        folder: of the training that found it; None for what a search over a range answers: nothing was trained so.
+        record: of that training; None where its folder was not copied.
+    """
+
+    run: RunDirectory
+    allocation: Allocation
+    folder: Path | None = None
+    record: TrialRecord | None = None
 
 
 def choose(
@@ -22,8 +40,8 @@ def choose(
     budget: float | None = None,
     at_knee: bool = False,
     training: str | None = None,
-) -> Allocation:
-    """The allocation that was asked for: by number, by budget, at the knee of the front, or the best one.
+) -> Choice:
+    """What was asked for: by number, by budget, at the knee of the front, or the best one.
 
     Args:
         run: a run directory, finished or not.
@@ -43,18 +61,18 @@ def choose(
     if training is not None:
         if at_knee or trial is not None or budget is not None:
             raise ConfigurationError("--training goes with no other choice; drop --trial, --budget and --knee")
-        return _trained(run.find_training(training))
+        return _trained(run, run.find_training(training))
     experiment = for_searches(run, "export", "name a training with --training")
     if trial is None and budget is None and not at_knee and run.best.is_file():
-        return Allocation.from_json(run.best)
+        return _best(run, Allocation.from_json(run.best))
     records = run.records()
     study = experiment.study
     if trial is not None:
         record = _numbered(records, trial)
-        return _allocation(run, record) if budget is None else _answer(run, record, budget)
+        return _trial(run, record) if budget is None else Choice(run, _answer(record, run, budget))
     if budget is not None and experiment.inner.budget.range is not None:
-        return _answer(run, _selected(records, study, None, at_knee=False), budget)
-    return _allocation(run, _selected(records, study, budget, at_knee))
+        return Choice(run, _answer(_selected(records, study, None, at_knee=False), run, budget))
+    return _trial(run, _selected(records, study, budget, at_knee))
 
 
 def _numbered(records: list[TrialRecord], trial: int) -> TrialRecord:
@@ -86,7 +104,7 @@ def _selected(records: list[TrialRecord], study: StudySettings, budget: float | 
     return found
 
 
-def _answer(run: RunDirectory, record: TrialRecord, budget: float) -> Allocation:
+def _answer(record: TrialRecord, run: RunDirectory, budget: float) -> Allocation:
     path = run.trial(record.number) / "front.json"
     if not path.is_file():
         raise ConfigurationError(
@@ -97,15 +115,25 @@ def _answer(run: RunDirectory, record: TrialRecord, budget: float) -> Allocation
     return BudgetFront.read(path).at(budget)
 
 
-def _allocation(run: RunDirectory, record: TrialRecord) -> Allocation:
-    path = run.trial(record.number) / "allocation.json"
+def _best(run: RunDirectory, allocation: Allocation) -> Choice:
+    """`best.json`, which is read wherever it was copied alone, with its trial where that was copied too."""
+    name = str(allocation.provenance.get("trial"))
+    if not name.isdecimal():
+        return Choice(run, allocation)
+    folder = run.trial(int(name))
+    return Choice(run, allocation, folder, read_record(folder))
+
+
+def _trial(run: RunDirectory, record: TrialRecord) -> Choice:
+    folder = run.trial(record.number)
+    path = folder / "allocation.json"
     if not path.is_file():
         raise RunDirectoryError(f"trial {record.number} has no {path}; was the run directory copied whole?")
-    return Allocation.from_json(path)
+    return Choice(run, Allocation.from_json(path), folder, record)
 
 
-def _trained(folder: Path) -> Allocation:
+def _trained(run: RunDirectory, folder: Path) -> Choice:
     path = folder / "allocation.json"
     if not path.is_file():
         raise RunDirectoryError(f"training {folder.name} has no {path}; it has not completed, or was not copied whole")
-    return Allocation.from_json(path)
+    return Choice(run, Allocation.from_json(path), folder, read_training(folder))

@@ -1,0 +1,64 @@
+"""Every export format by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from precsearch.allocation import Allocation
+from precsearch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from precsearch.exports.network.leave import NetworkFormat
+
+
+@dataclass(frozen=True)
+class AllocationFormat:
+    """A format of the allocation alone, which is text.
+
+    Attributes:
+        what: it is, in a few words.
+        text: the allocation in this format.
+    """
+
+    what: str
+    text: Callable[[Allocation], str]
+
+
+@dataclass(frozen=True)
+class WholeFormat:
+    """A format of the whole network: one file, which is run again before it is left.
+
+    Attributes:
+        what: it is, in a few words.
+        home: ``module:class`` of the `NetworkFormat`, imported when it is asked for.
+    """
+
+    what: str
+    home: str
+
+    def load(self) -> NetworkFormat:
+        """The format itself; torch is loaded."""
+        module, _, name = self.home.partition(":")
+        made: NetworkFormat = getattr(import_module(module), name)()
+        return made
+
+
+_NETWORK: Final = "precsearch.exports.network"
+FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
+    "json": AllocationFormat("the allocation, JSON format 1", Allocation.to_json),
+    "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
+}
+
+
+def format_named(name: str) -> AllocationFormat | WholeFormat:
+    """The format of that name.
+
+    Raises:
+        ConfigurationError: when there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigurationError(f"a known export format must be named, but got {name!r}; known: {', '.join(FORMATS)}")
+    return FORMATS[name]
