@@ -8,8 +8,10 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from precsearch.allocation import Allocation
+from precsearch.quantization.base import Quantizer
 
 _BATCH: Final = 100
 
@@ -52,8 +54,6 @@ def in_batches(run: nn.Module, inputs: Tensor) -> Tensor:
 
 def rest_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers that no quantizer changes, by the names that the float model has for them."""
-    return {name: value for name, value in model.state_dict().items() if not _is_of_quantizer(name)}
-
-
-def _is_of_quantizer(name: str) -> bool:
-    return ".parametrizations." in f".{name}" or "_quantizer" in name
+    kinds = (Quantizer, ParametrizationList)
+    inside = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, kinds))
+    return {name: value for name, value in model.state_dict().items() if not name.startswith(inside)}
