@@ -26,6 +26,7 @@ COMMANDS = {
     "report": {"-o", "--output", "--json"},
     "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
     "export": {"--trial", "--budget", "--knee", "--training", "--format", "-o", "--output", "--json"},
+    "import": {"--format", "--missing", "-o", "--output", "--set", "--json"},
     "init": set(),
 }
 
