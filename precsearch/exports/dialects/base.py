@@ -114,7 +114,7 @@ class Limits:
         if target not in self.targets:
             return Held(None, LEFT_OUT, f"{self.tool} holds no bits of the {target}")
         if layer.type not in self.types:
-            return Held(None, LEFT_OUT, f"{self.tool} quantizes no {layer.type} by its name")
+            return Held(None, LEFT_OUT, f"no {layer.type} is written for {self.tool}")
         if bits is None:
             return Held(None, FLOAT)
         least = self.least if layer.targets[target].signed else max(1, self.least - 1)

@@ -63,10 +63,11 @@ class Brevitas:
 def _arguments(layer: LayerPrecision, held: Holding) -> dict[str, Any]:
     found: dict[str, Any] = {"layer": f"Quant{layer.type}"}
     weight, activation = held.get((layer.name, "weight")), held.get((layer.name, "activation"))
-    if weight is not None:
+    if weight is None or weight.bits is None:
+        found["weight_quant"] = None  # said, since a layer of Brevitas has 8 bits else
+    else:
         found |= _quantizer("weight", "Int8WeightPerTensorFloat", weight)
-        if weight.bits is not None:
-            found["weight_scaling_per_output_channel"] = layer.targets["weight"].granularity == "channel"
+        found["weight_scaling_per_output_channel"] = layer.targets["weight"].granularity == "channel"
     if activation is not None:
         kind = "Int8" if layer.targets["activation"].signed else "Uint8"
         found |= _quantizer("input", f"{kind}ActPerTensorFloat", activation)

@@ -16,7 +16,7 @@ from precsearch.conversion import Conversion, Grids, Wishes, install, refuse_con
 from precsearch.conversion.decisions import uncovered
 from precsearch.conversion.describe import describe_layers
 from precsearch.data import load_data
-from precsearch.errors import AllocationError, ConfigurationError, ModelError, PrecsearchError
+from precsearch.errors import AllocationError, ConfigurationError, PrecsearchError
 from precsearch.experiment import Experiment
 from precsearch.experiment.loading import apply_point
 from precsearch.exports.importing import SEARCHED, Reading
@@ -36,14 +36,11 @@ def describe_for_experiment(reading: Reading, experiment: Experiment) -> Allocat
     Raises:
         AllocationError: when the file does not fit the model.
     """
-    at = _buildable(experiment)
+    at, model, inventory = _network(experiment)
     inner = at.inner
     groups = {name: group if isinstance(group, tuple) else group.model_dump() for name, group in inner.groups.items()}
     wishes = Wishes(inner.bits, inner.targets, inner.pin, {}, groups, inner.share)
-    with torch.random.fork_rng(devices=[]):
-        model, example = build_network(at, load_data(at.data))
-        grids = Grids(inner.quantizer, inner.scale, inner.granularity)
-        return _describe(reading, model, take_inventory(model, example), wishes, grids)
+    return _describe(reading, model, inventory, wishes, Grids(inner.quantizer, inner.scale, inner.granularity))
 
 
 def describe_for_model(reading: Reading, model: nn.Module, example: Example, settings: Mapping[str, Any]) -> Allocation:
@@ -71,13 +68,16 @@ def describe_for_model(reading: Reading, model: nn.Module, example: Example, set
     return _describe(reading, own, take_inventory(own, example), wishes, grids)
 
 
-def _buildable(experiment: Experiment) -> Experiment:
-    """The first point of the space that makes an experiment; the network is the same at all that differ in limits."""
+def _network(experiment: Experiment) -> tuple[Experiment, nn.Module, Inventory]:
+    """The network at the first point of the space that makes one; points that differ in limits alone make the same."""
     refused: list[PrecsearchError] = []
     for point in lowest(experiment):
         try:
-            return apply_point(experiment, point)
-        except (ConfigurationError, ModelError) as error:
+            at = apply_point(experiment, point)
+            with torch.random.fork_rng(devices=[]):
+                model, example = build_network(at, load_data(at.data))
+                return at, model, take_inventory(model, example)
+        except ConfigurationError as error:  # `ModelError` as well
             refused.append(error)
     raise refused[0]
 
