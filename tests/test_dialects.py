@@ -42,7 +42,7 @@ def allocated(*layers: LayerPrecision) -> Allocation:
     )
 
 
-BITS = st.none() | st.integers(1, 16)
+BITS = st.none() | st.just(8) | st.integers(1, 16)
 SAID = st.characters(codec="utf-8", categories=["L", "N"], include_characters="_-")
 NAMES = st.lists(st.text(SAID, min_size=1, max_size=5), min_size=1, max_size=3).map(".".join)
 
@@ -61,7 +61,7 @@ def allocations(draw: st.DrawFn) -> Allocation:
                 st.sampled_from([("weight",), ("weight", "activation"), ("weight", "activation", "gradient")])
             )
         }
-        kind = draw(st.sampled_from(TYPES))
+        kind = draw(st.just("Linear") | st.sampled_from(TYPES))
         made.append(LayerPrecision(name=name, type=kind, numel=8, inputs=4, macs=8, targets=own))
     return allocated(*made)
 
