@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from precsearch.experiment.loading import load_experiment as load_experiment
     from precsearch.exports import export as export
     from precsearch.exports import export_model as export_model
+    from precsearch.exports import import_allocation as import_allocation
     from precsearch.precision.budgets import Budget as Budget
     from precsearch.results import RunDirectory as RunDirectory
     from precsearch.searchable import SearchableModel as SearchableModel
@@ -64,6 +65,7 @@ _HOMES = {
     "calibrate": "precsearch.searchable",
     "export": "precsearch.exports",
     "export_model": "precsearch.exports",
+    "import_allocation": "precsearch.exports",
     "load_experiment": "precsearch.experiment.loading",
     "run_study": "precsearch.study.driver",
     "sensitivity_allocation": "precsearch.evaluation.sensitivity",

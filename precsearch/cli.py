@@ -13,7 +13,9 @@ With ``--json`` exactly one JSON object goes to stdout and everything else to st
 - ``confirm``: `precsearch.report.confirmed.confirm_plan_dict`, which is all of it with ``--dry-run``; then ``arms``,
   ``claims`` and ``confirmed``, and ``exit_status``.
 - ``export``: ``format``, ``output`` (path or null) and ``allocation`` (JSON format 1); for a whole network ``report``,
-  `precsearch.exports.report.ExportReport`.
+  `precsearch.exports.report.ExportReport`; for another tool's format ``written``,
+  `precsearch.exports.report.WrittenText`.
+- ``import``: ``format``, ``output`` (path or null), ``allocation`` (JSON format 1) and ``notes``.
 - an error, from any of them: ``error`` and ``exit_status``.
 """
 
@@ -23,21 +25,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 import precsearch
 from precsearch import commands
 from precsearch.errors import ConfigurationError
-from precsearch.options import Address, Json, Overrides, Runner, RunPath, Space, Training, Trials
+from precsearch.options import Address, Json, Overrides, Runner, RunPath, Space, Training, Trials, of_kind
 from precsearch.options import changes as _changes
 from precsearch.options import number as _number
 from precsearch.report.complaints import InterruptedRunError, complaint
-
-if TYPE_CHECKING:
-    from precsearch.experiment import Experiment
 
 app = typer.Typer(
     name="precsearch",
@@ -47,20 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _of_kind(experiment: Experiment, trials: int | None = None) -> ModuleType:
-    """Whose commands are for an experiment of this kind."""
-    if experiment.kind == "search":
-        return commands
-    if trials is not None:
-        raise ConfigurationError(
-            f"--trials is for searches, but this is of kind {experiment.kind}; --set {experiment.kind}.seeds=N says "
-            "how many seeds every arm has"
-        )
-    from precsearch import arms
-
-    return arms
 
 
 def _version(wanted: bool) -> None:
@@ -96,8 +80,8 @@ def run(
     given = [*(overrides or ()), *_changes(trials, executor, address)]
     experiment = load_experiment(space or bundled("digits.yaml"), given)
     directory = RunDirectory(output or Path("runs") / experiment.name)
-    of_kind = _of_kind(experiment, trials)
-    return int((of_kind.plan if dry_run else of_kind.study)(experiment, directory, as_json))
+    commands_of_it = of_kind(experiment, trials)
+    return int((commands_of_it.plan if dry_run else commands_of_it.study)(experiment, directory, as_json))
 
 
 @app.command()
@@ -119,7 +103,7 @@ def resume(
     directory = RunDirectory(path)
     directory.require()
     experiment = load_experiment(directory.experiment, _changes(trials, executor, address))
-    return int(_of_kind(experiment, trials).study(experiment, directory, as_json))
+    return int(of_kind(experiment, trials).study(experiment, directory, as_json))
 
 
 @app.command(name="list")
@@ -130,7 +114,7 @@ def list_(path: RunPath, as_json: Json = False) -> int:
 
     directory = RunDirectory(path)
     directory.require()
-    return int(_of_kind(load_experiment(directory.experiment)).list_run(directory, as_json))
+    return int(of_kind(load_experiment(directory.experiment)).list_run(directory, as_json))
 
 
 @app.command()
@@ -205,6 +189,25 @@ def export(
         path, format_, output, trial=trial, budget=budget, knee=knee, training=training, images=images
     )
     return print_exported(exported, output, as_json)
+
+
+@app.command(name="import")
+def import_(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An allocation of another tool, JSON.")],
+    space: Space = None,
+    format_: Annotated[str, typer.Option("--format", help="Whose format it is: hawq, modelopt, ...")],
+    missing: Annotated[
+        str | None, typer.Option(metavar="float|N", help="What is not in FILE gets this.  [default: an error]")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File; stdout if left out.")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> int:
+    """Read an allocation of another tool for the model of an experiment, as JSON format 1."""
+    from precsearch.exports.told import import_and_print
+
+    return import_and_print(file, format_, space, overrides or (), missing, output, as_json)
 
 
 @app.command()

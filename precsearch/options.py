@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from precsearch import commands
 from precsearch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from precsearch.experiment import Experiment
 
 
 def number(flag: str, text: str, kind: type[int] | type[float] = int, least: int = 0) -> Any:
@@ -52,3 +57,21 @@ def changes(trials: int | None, executor: str | None, address: str | None) -> li
     name = "ray" if address is not None and executor is None else executor  # nobody else takes an address
     given = {"study.n_trials": trials, "executor.name": name, "executor.address": address}
     return [f"{path}={json.dumps(value)}" for path, value in given.items() if value is not None]
+
+
+def of_kind(experiment: Experiment, trials: int | None = None) -> ModuleType:
+    """Whose commands are for an experiment of this kind.
+
+    Raises:
+        ConfigurationError: when `--trials` is given for one that has none.
+    """
+    if experiment.kind == "search":
+        return commands
+    if trials is not None:
+        raise ConfigurationError(
+            f"--trials is for searches, but this is of kind {experiment.kind}; --set {experiment.kind}.seeds=N says "
+            "how many seeds every arm has"
+        )
+    from precsearch import arms
+
+    return arms

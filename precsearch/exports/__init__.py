@@ -3,3 +3,4 @@
 from precsearch.exports.door import export as export
 from precsearch.exports.door import export_model as export_model
 from precsearch.exports.formats import FORMATS as FORMATS
+from precsearch.exports.importing import import_allocation as import_allocation

@@ -10,7 +10,7 @@ from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError
 from precsearch.exports.choice import choose
 from precsearch.exports.formats import AllocationFormat, format_named
-from precsearch.exports.report import ExportReport
+from precsearch.exports.report import ExportReport, WrittenText
 from precsearch.files import write_text
 from precsearch.results import RunDirectory
 
@@ -27,14 +27,19 @@ class Exported:
     Attributes:
         format: its name.
         allocation: the bits of every layer.
-        text: the allocation in a format of text; None for a whole network.
+        written: the allocation in a format of text, and how it holds it; None for a whole network.
         report: how a whole network was written, and ran when it was run again; None for an allocation.
     """
 
     format: str
     allocation: Allocation
-    text: str | None = None
+    written: WrittenText | None = None
     report: ExportReport | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The allocation in a format of text; None for a whole network."""
+        return None if self.written is None else self.written.text
 
 
 def export(
@@ -119,10 +124,10 @@ def export_model(
 
 
 def _export_text(how: AllocationFormat, name: str, allocation: Allocation, output: str | Path | None) -> Exported:
-    text = how.text(allocation)
+    written = how.write(allocation)
     if output is not None:
-        write_text(Path(output), text)
-    return Exported(name, allocation, text=text)
+        write_text(Path(output), written.text)
+    return Exported(name, allocation, written)
 
 
 def _output(name: str, output: str | Path | None) -> Path:

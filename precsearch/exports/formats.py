@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from precsearch.allocation import Allocation
 from precsearch.errors import ConfigurationError
+from precsearch.exports.dialects import DIALECTS
+from precsearch.exports.report import WrittenText
 
 if TYPE_CHECKING:
     from precsearch.exports.network.leave import NetworkFormat
@@ -20,11 +22,11 @@ class AllocationFormat:
 
     Attributes:
         what: it is, in a few words.
-        text: the allocation in this format.
+        write: the allocation in this format.
     """
 
     what: str
-    text: Callable[[Allocation], str]
+    write: Callable[[Allocation], WrittenText]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class WholeFormat:
 
 _NETWORK: Final = "precsearch.exports.network"
 FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
-    "json": AllocationFormat("the allocation, JSON format 1", Allocation.to_json),
+    **{name: AllocationFormat(dialect.what, dialect.write) for name, dialect in DIALECTS.items()},
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
 }
 

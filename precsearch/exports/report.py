@@ -16,8 +16,8 @@ class Kept(_Frozen):
         layer: its name.
         target: ``weight`` or ``activation``.
         bits: as searched; None where it stays in float32.
-        held_as: the format's own word for it, such as ``INT4``.
-        why: what the format cannot do, where `held_as` takes more bits than were searched; None where it does not.
+        held_as: the format's own word for it, such as ``INT4``; ``left out`` where it holds nothing of it.
+        why: what the format cannot do, where `held_as` is not the bits that were searched; None where it is.
     """
 
     layer: str
@@ -39,6 +39,20 @@ class Written(_Frozen):
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
     header: int | None = None
+
+
+class WrittenText(_Frozen):
+    """An allocation in a format of text.
+
+    Attributes:
+        text: of the file.
+        kept: every target that was searched, in the order of the layers; empty for a format that holds all of it.
+        notes: what else is to know, a sentence each.
+    """
+
+    text: str
+    kept: tuple[Kept, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Rerun(_Frozen):

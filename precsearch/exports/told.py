@@ -1,8 +1,9 @@
-"""What `precsearch export` says."""
+"""What `precsearch export` and `precsearch import` say."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from precsearch.experiment.loading import bundled, load_experiment
 from precsearch.exports.door import Exported
-from precsearch.exports.report import ExportReport, Kept
+from precsearch.exports.importing import begin, finish
+from precsearch.exports.report import ExportReport, Kept, WrittenText
+from precsearch.report.complaints import collected_warnings
 from precsearch.report.console import console
+from precsearch.report.stdout import stdout_kept
 
 
 def exported_dict(exported: Exported, output: Path | None) -> dict[str, Any]:
     """What ``--json`` prints."""
     told = {"format": exported.format, "output": None if output is None else str(output)}
     report = {} if exported.report is None else {"report": exported.report.model_dump(mode="json")}
-    return {**told, "allocation": exported.allocation.model_dump(mode="json"), **report}
+    written, text = exported.written, {}
+    if written is not None and written.kept:
+        text = {"written": written.model_dump(mode="json")}
+    return {**told, "allocation": exported.allocation.model_dump(mode="json"), **text, **report}
 
 
 def print_exported(exported: Exported, output: Path | None, as_json: bool) -> int:
@@ -28,10 +36,54 @@ def print_exported(exported: Exported, output: Path | None, as_json: bool) -> in
         typer.echo(json.dumps(exported_dict(exported, output), indent=2, allow_nan=False))
     elif exported.report is not None:
         print_report(console(stderr=True), exported.report)
-    elif output is not None:
+    elif exported.written is not None:
+        if output is None:
+            typer.echo(exported.written.text, nl=False)
+        print_written(exported.written, output)
+    return 0
+
+
+def print_written(written: WrittenText, output: Path | None) -> None:
+    """What a format of text could not hold, a line for each way of holding it; and the file."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for kept in written.kept:
+        if kept.why is not None:
+            groups.setdefault((kept.target, kept.held_as, kept.why), []).append(f"{kept.layer} ({_bits(kept)})")
+    for (target, held_as, why), layers in groups.items():
+        typer.echo(f"{target} of {', '.join(layers)}: {held_as}; {why}", err=True)
+    for note in written.notes:
+        typer.echo(note, err=True)
+    if output is not None:
         typer.echo(f"wrote {output}", err=True)
-    else:
-        typer.echo(exported.text, nl=False)
+
+
+def import_and_print(
+    file: Path,
+    name: str,
+    space: Path | None,
+    overrides: Sequence[str],
+    missing: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """`import`: read the file for the experiment's model, and write or print the allocation -> the exit status."""
+    reading = begin(file, name, missing)
+    experiment = load_experiment(space or bundled("digits.yaml"), overrides)
+    with stdout_kept(as_json or output is None), collected_warnings() as warned:
+        imported = finish(reading, experiment)
+    allocation = imported.allocation
+    if output is not None:
+        allocation.to_json(output)
+    if as_json:
+        told = {"format": name, "output": None if output is None else str(output)}
+        content = {"allocation": allocation.model_dump(mode="json"), "notes": list(imported.notes)}
+        typer.echo(json.dumps({**told, **content}, indent=2, allow_nan=False))
+    elif output is None:
+        typer.echo(allocation.to_json(), nl=False)
+    for text in (*imported.notes, *(f"warning: {text}" for text in warned)):
+        typer.echo(text, err=True)
+    if output is not None:
+        typer.echo(f"wrote {output}", err=True)
     return 0
 
 

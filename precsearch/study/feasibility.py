@@ -35,7 +35,7 @@ def inspect_study(experiment: Experiment) -> TrialPlan:
     from precsearch.trial import inspect_trial
 
     refused: list[tuple[dict[str, Any], PrecsearchError]] = []
-    for point in _lowest(experiment):
+    for point in lowest(experiment):
         try:
             at_point = apply_point(experiment, point)
         except ConfigurationError as error:
@@ -52,7 +52,7 @@ def inspect_study(experiment: Experiment) -> TrialPlan:
     raise type(reason)(f"no trial can be trained at the lowest end of `space` ({where}): {reason}")
 
 
-def _lowest(experiment: Experiment) -> Iterator[dict[str, Any]]:
+def lowest(experiment: Experiment) -> Iterator[dict[str, Any]]:
     """Every combination of choices, with the numbers and the limits at their lowest."""
     points: list[dict[str, Any]] = [{}]
     for path, dimension in experiment.space.items():
