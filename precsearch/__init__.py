@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from precsearch.experiment.loading import load_experiment as load_experiment
     from precsearch.exports import export as export
     from precsearch.exports import export_model as export_model
+    from precsearch.exports.network.loading import load_packed as load_packed
     from precsearch.precision.budgets import Budget as Budget
     from precsearch.results import RunDirectory as RunDirectory
     from precsearch.searchable import SearchableModel as SearchableModel
@@ -65,6 +66,7 @@ _HOMES = {
     "export": "precsearch.exports",
     "export_model": "precsearch.exports",
     "load_experiment": "precsearch.experiment.loading",
+    "load_packed": "precsearch.exports.network.loading",
     "run_study": "precsearch.study.driver",
     "sensitivity_allocation": "precsearch.evaluation.sensitivity",
     "sensitivity_scores": "precsearch.evaluation.sensitivity",

@@ -49,6 +49,7 @@ class WholeFormat:
 _NETWORK: Final = "precsearch.exports.network"
 FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
     "json": AllocationFormat("the allocation, JSON format 1", Allocation.to_json),
+    "packed": WholeFormat("weights as packed integers, safetensors", f"{_NETWORK}.packed:PackedIntegers"),
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
 }
 
