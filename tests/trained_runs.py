@@ -19,7 +19,7 @@ EPOCHS: Final = "optimizer: {lr: 1e-2}, epochs: {warmup: 1, search: 1, finetune:
 SPACES: Final = {
     "search": f"""{HEAD}name: search
 inner: {{bits: [2, 3, 8], budget: {{kind: average_bits, limit: 3.0}}, {EPOCHS}}}
-study: {{n_trials: 1, baselines: []}}
+study: {{n_trials: 1, baselines: [uniform]}}
 """,
     "range": f"""{HEAD}name: range
 inner: {{bits: [2, 3, 8], budget: {{kind: average_bits, range: [2.0, 6.0]}}, {EPOCHS}}}
@@ -38,8 +38,16 @@ grid: {{seeds: 1, bits: [2], layers: true}}
 }
 
 
+_DONE: Final[dict[str, Path]] = {}
+
+
 def trained(folder: Path, name: str) -> Path:
-    """Train one of `SPACES` into a folder -> its run directory; no page is drawn."""
+    """Train one of `SPACES` into a folder -> its run directory, which is not to be changed; no page is drawn.
+
+    In one process it is trained once.
+    """
+    if name in _DONE:
+        return _DONE[name]
     path = folder / f"{name}.yaml"
     path.write_text(SPACES[name])
     with pytest.MonkeyPatch.context() as patch:
@@ -48,4 +56,5 @@ def trained(folder: Path, name: str) -> Path:
         with pytest.raises(SystemExit) as ended:
             main(["run", str(path), "--output", str(folder / name)])
     assert not ended.value.code
-    return folder / name
+    _DONE[name] = folder / name
+    return _DONE[name]
