@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from nets import WORDS
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import precsearch
 from precsearch.exports.network.network import Network
@@ -32,6 +33,23 @@ class Every(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.split(self.norm(self.conv(self.embed(x).mT)).relu()).relu()
         return self.decode(self.middle(self.up(h).mean(2)).tanh())
+
+
+class Own(nn.Module):
+    """What is seldom: buffers that are not saved, of 16 bits, a parametrized bias, a layer held twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = weight_norm(nn.Linear(6, 8))
+        self.scale = weight_norm(nn.Linear(8, 8), "bias", dim=None)
+        self.register_buffer("unsaved", torch.ones(8), persistent=False)
+        self.register_buffer("small", torch.ones(8, dtype=torch.float16))
+        self.register_buffer("flag", torch.tensor(True))
+        self.alias = self.first
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.scale(self.alias(x).relu()).relu() * self.unsaved * self.small)
 
 
 EVERY = ("embed", "conv", "split", "up", "middle")  # decode has the embedding's bits

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import NETS, Tied, Transformer, numbers, words
-from packed_nets import EVERY, Every, outputs, picture, same_picture, searched
+from packed_nets import EVERY, Every, Own, outputs, picture, same_picture, searched
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import precsearch
@@ -181,23 +181,6 @@ class TestRoundTrip:
             assert json.loads(file.metadata()[FORMAT])["allocation"] == json.loads(network.allocation.to_json())
             assert file.get_tensor("weight/embed.weight").dtype == torch.uint8
             assert len([name for name in file.keys() if name.startswith("weight/")]) == 2  # noqa: SIM118
-
-
-class Own(nn.Module):
-    """What is seldom: buffers that are not saved, of 16 bits, a parametrized bias, a layer held twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = weight_norm(nn.Linear(6, 8))
-        self.scale = weight_norm(nn.Linear(8, 8), "bias", dim=None)
-        self.register_buffer("unsaved", torch.ones(8), persistent=False)
-        self.register_buffer("small", torch.ones(8, dtype=torch.float16))
-        self.register_buffer("flag", torch.tensor(True))
-        self.alias = self.first
-        self.out = nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.scale(self.alias(x).relu()).relu() * self.unsaved * self.small)
 
 
 class TestPromise:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from precsearch.allocation import Allocation
-from precsearch.exports.network.leave import Run
+from precsearch.exports.network.integers import input_ranges
+from precsearch.exports.network.leave import Run, share
 from precsearch.exports.network.network import Network, in_batches
-from precsearch.exports.network.plain import plain_copy, plain_state, without_weight_quantizers
+from precsearch.exports.network.packed_file import header_bytes
+from precsearch.exports.network.plain import (
+    blank_copy,
+    parametrized_otherwise,
+    plain_copy,
+    plain_state,
+    same_tensors,
+    without_weight_quantizers,
+)
 from precsearch.exports.report import Kept, Written
 
 
@@ -21,16 +31,53 @@ class FloatWeights:
 
     def write(self, network: Network, path: Path) -> Written:
         """Write the state."""
-        state = plain_state(plain_copy(network.model))
-        path.write_bytes(save({name: value.clone().contiguous() for name, value in state.items()}))
-        return Written(kept=_kept(network.allocation))
+        plain = plain_copy(network.model)
+        state = plain_state(plain)
+        blob = save({name: value.cpu().clone().contiguous() for name, value in state.items()})
+        path.write_bytes(blob)
+        notes = [
+            *_of_inputs(network, plain),
+            *_of_parametrizations(parametrized_otherwise(network.model)),
+            *_of_ties(same_tensors(state)),
+        ]
+        return Written(kept=_kept(network.allocation), notes=tuple(notes), header=header_bytes(blob))
 
     def read(self, network: Network, path: Path) -> Run:
-        """Load the file into the network without weight quantizers; the input quantizers stay, which it leaves out."""
+        """Load the file as its user will, then quantize inputs as the network does, which the file leaves out."""
+        plain = blank_copy(network.model)
+        plain.load_state_dict(load_file(path))
         model = without_weight_quantizers(network.model)
-        state = load_file(path)
-        model.load_state_dict(model.state_dict() | state)
+        model.load_state_dict(model.state_dict() | plain.state_dict())
         return lambda inputs: in_batches(model, inputs)
+
+
+def _of_inputs(network: Network, plain: nn.Module) -> list[str]:
+    """What the float model makes of the file, where the network quantizes what its layers read."""
+    if not input_ranges(network.model):
+        return []
+    own, searched = in_batches(plain, network.inputs).argmax(1), network.outputs.argmax(1)
+    answers = f"the same answer on {_percent(own == searched)} of {len(own):,} inputs"
+    if network.targets is not None:
+        right = _percent(own == network.targets)
+        answers = f"accuracy {right} (with quantized inputs {_percent(searched == network.targets)}), {answers}"
+    return [f"what layers read is not quantized in the float model that loads this file: {answers}"]
+
+
+def _percent(which: Tensor) -> str:
+    return f"{100 * share(which):.2f} %"
+
+
+def _of_parametrizations(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: plain, though the model parametrized it; load the file into the model without that "
+        "parametrization (`torch.nn.utils.parametrize.remove_parametrizations`)"
+    ]
+
+
+def _of_ties(same: dict[str, str]) -> list[str]:
+    return [f"{name} is {owner}, and in the file under both names" for name, owner in same.items()]
 
 
 def _kept(allocation: Allocation) -> tuple[Kept, ...]:

@@ -14,7 +14,7 @@ from precsearch.exports.network.leave import Run
 from precsearch.exports.network.loading import load_packed
 from precsearch.exports.network.network import Network, in_batches
 from precsearch.exports.network.packed_file import Packed, header_bytes
-from precsearch.exports.network.plain import plain_copy, plain_state, same_tensors
+from precsearch.exports.network.plain import blank_copy, plain_copy, plain_state, same_tensors
 from precsearch.exports.report import Kept, Written
 from precsearch.layers import weights_of
 from precsearch.quantization.quantizers import WeightQuantizer
@@ -40,10 +40,7 @@ class PackedIntegers:
 
     def read(self, network: Network, path: Path) -> Run:
         """Load the file into the float model again, which has lost every number that the file should bring."""
-        model = plain_copy(network.model)
-        with torch.no_grad():
-            for value in model.state_dict().values():
-                value.fill_(torch.nan if value.is_floating_point() else 0)
+        model = blank_copy(network.model)
         load_packed(model, path)
         return lambda inputs: in_batches(model, inputs)
 

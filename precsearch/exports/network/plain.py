@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from precsearch.conversion.hooks import quantize_inputs, quantize_output_gradient, take_quantized, take_stored
 from precsearch.errors import ExportError
 from precsearch.quantization.base import Quantizer
+from precsearch.quantization.quantizers import WeightQuantizer
 from precsearch.quantization.whole_model import on_forward
 
 _OURS: Final = (quantize_inputs, quantize_output_gradient, take_quantized, take_stored, on_forward)
@@ -37,6 +38,15 @@ def plain_copy(model: nn.Module) -> nn.Module:
         for name in [name for name, child in module.named_children() if isinstance(child, Quantizer)]:
             delattr(module, name)
         _forget_hooks(module)
+    return made
+
+
+@torch.no_grad()
+def blank_copy(model: nn.Module) -> nn.Module:
+    """A copy as the model was before it was converted, whose numbers are NaN: a file must bring them all."""
+    made = plain_copy(model)
+    for value in made.state_dict().values():
+        value.fill_(torch.nan if value.is_floating_point() or value.is_complex() else 0)
     return made
 
 
@@ -78,6 +88,17 @@ def same_tensors(state: dict[str, Tensor]) -> dict[str, str]:
         if owner != name:
             same[name] = owner
     return same
+
+
+def parametrized_otherwise(model: nn.Module) -> list[str]:
+    """Names of the tensors that something besides a quantizer parametrizes, such as weight_norm."""
+    return [
+        f"{name}.{tensor}".lstrip(".")
+        for name, module in model.named_modules()
+        if parametrize.is_parametrized(module)
+        for tensor, chain in cast(Any, module).parametrizations.items()
+        if not all(isinstance(link, WeightQuantizer) for link in chain)
+    ]
 
 
 def _bake(module: Any, made: dict[tuple[int, ...], nn.Parameter]) -> None:
