@@ -25,7 +25,7 @@ COMMANDS = {
     "show": {"--trial", "--baseline", "--training", "--json"},
     "report": {"-o", "--output", "--json"},
     "confirm": {"--seeds", "--trial", "--executor", "--address", "--dry-run", "--json"},
-    "export": {"--trial", "--budget", "--knee", "--training", "--format", "-o", "--output", "--json"},
+    "export": {"--trial", "--budget", "--knee", "--training", "--format", "--images", "-o", "--output", "--json"},
     "init": set(),
 }
 
