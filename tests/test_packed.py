@@ -294,7 +294,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (lambda model: setattr(model, "middle", nn.Linear(12, 13)), "for another model"),
+            (
+                lambda model: setattr(model, "middle", nn.Linear(12, 13)),
+                "of another model, net: its layers have finger",
+            ),
             (lambda model: setattr(model, "middle", nn.Linear(12, 12, bias=False)), r"'middle\.bias'.*nothing"),
             (lambda model: setattr(model, "middle", nn.Identity()), "has a layer 'middle'"),
             (lambda model: setattr(model, "more", nn.BatchNorm1d(3)), r"'more\.weight' it has nothing"),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from precsearch.conversion.install import hook_inputs, refuse_converted
-from precsearch.conversion.plan import check_identity
 from precsearch.errors import AllocationError
 from precsearch.exports.network.packed_file import Packed, read_packed
 from precsearch.exports.network.plain import bake, plain_copy, same_tensors
@@ -61,8 +60,13 @@ def _fitting_state(
             f"{path}: it is of another model, {packed.model}: it has a layer {missing[0]!r}, and this "
             f"{type(model).__name__} has {', '.join(found) or 'no layers'}"
         )
-    kinds = ((name, layer_type(found[name].module), found[name].shape) for name in names)
-    check_identity(packed.allocation, fingerprint(kinds))
+    here = fingerprint((name, layer_type(found[name].module), found[name].shape) for name in names)
+    if here != packed.allocation.model.fingerprint:
+        raise AllocationError(
+            f"{path}: it is of another model, {packed.model}: its layers have fingerprint "
+            f"{packed.allocation.model.fingerprint}, and those of this {type(model).__name__} {here}; layer names, "
+            "types and weight shapes must be the same"
+        )
     own = plain_copy(model) if any(map(parametrize.is_parametrized, model.modules())) else model
     expected, state = own.state_dict(), packed.state()
     for name in [*expected, *state]:
