@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from precsearch.exports import export as export
     from precsearch.exports import export_model as export_model
     from precsearch.exports import import_allocation as import_allocation
+    from precsearch.exports.network.loading import load_packed as load_packed
+    from precsearch.exports.schema import allocation_schema as allocation_schema
     from precsearch.precision.budgets import Budget as Budget
     from precsearch.results import RunDirectory as RunDirectory
     from precsearch.searchable import SearchableModel as SearchableModel
@@ -61,12 +63,14 @@ _HOMES = {
     "RunDirectoryError": "precsearch.errors",
     "SearchableModel": "precsearch.searchable",
     "TargetPrecision": "precsearch.allocation",
+    "allocation_schema": "precsearch.exports.schema",
     "apply_allocation": "precsearch.searchable",
     "calibrate": "precsearch.searchable",
     "export": "precsearch.exports",
     "export_model": "precsearch.exports",
     "import_allocation": "precsearch.exports",
     "load_experiment": "precsearch.experiment.loading",
+    "load_packed": "precsearch.exports.network.loading",
     "run_study": "precsearch.study.driver",
     "sensitivity_allocation": "precsearch.evaluation.sensitivity",
     "sensitivity_scores": "precsearch.evaluation.sensitivity",

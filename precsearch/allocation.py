@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from precsearch.documents import as_model, check_header, parse_json
 from precsearch.errors import AllocationError
 from precsearch.files import write_text
 
@@ -22,6 +23,9 @@ TABLED: Final = ("latency", "energy")  # budget kinds whose costs the user measu
 _LATER: Final = ("budgets", "name", "layers", "tied_to", "activation_memory")
 
 Target = Literal["weight", "activation", "gradient"]
+Name = Annotated[str, Field(min_length=1)]
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Frozen(BaseModel):
@@ -42,8 +46,8 @@ class TargetPrecision(_Frozen):
     bits: int | None = Field(ge=1, le=16)
     signed: bool = True
     granularity: Literal["tensor", "channel"] = "tensor"
-    scale: str = "l2"
-    quantizer: str = "dorefa"
+    scale: Name = "l2"
+    quantizer: Name = "dorefa"
 
 
 class LayerPrecision(_Frozen):
@@ -60,13 +64,13 @@ class LayerPrecision(_Frozen):
         targets: target -> precision; a target that is absent was neither searched nor pinned.
     """
 
-    name: str
-    type: str
+    name: Name
+    type: Name
     numel: int = Field(ge=1)
-    inputs: int = Field(ge=0)
-    macs: int = Field(ge=0)
-    group: str | None = None
-    tied_to: str | None = None
+    inputs: Count
+    macs: Count
+    group: Name | None = None
+    tied_to: Name | None = None
     targets: dict[Target, TargetPrecision]
 
     def bits(self, target: Target = "weight") -> int | None:
@@ -76,10 +80,15 @@ class LayerPrecision(_Frozen):
 
 
 class ModelIdentity(_Frozen):
-    """Which network an allocation is for: a name for people, a fingerprint for machines."""
+    """Which network an allocation is for.
 
-    name: str
-    fingerprint: str
+    Attributes:
+        name: for people.
+        fingerprint: for machines: of the layers' names, types and weight shapes, in hexadecimal digits.
+    """
+
+    name: Name
+    fingerprint: str = Field(pattern="^[0-9a-f]+$")
 
 
 class BudgetUse(_Frozen):
@@ -94,12 +103,12 @@ class BudgetUse(_Frozen):
         layers: names or patterns of the layers that it counts; all where None.
     """
 
-    kind: str
-    limit: float | dict[Target, float]
-    achieved: float | dict[Target, float]
-    by_target: dict[Target, float] = {}
+    kind: Name
+    limit: Amount | dict[Target, Amount]
+    achieved: Amount | dict[Target, Amount]
+    by_target: dict[Target, Amount] = {}
     name: str | None = None
-    layers: tuple[str, ...] | None = None
+    layers: tuple[Name, ...] | None = None
 
 
 class BudgetPlan(_Frozen):
@@ -134,10 +143,10 @@ class Cost(_Frozen):
         activation_memory: bytes of the activations in memory at once, one sample; None where it is not known.
     """
 
-    average_bits: dict[Target, float]
-    model_size: int
-    bitops: int
-    activation_memory: int | None = None
+    average_bits: dict[Target, Amount]
+    model_size: Count
+    bitops: Count
+    activation_memory: Count | None = None
 
 
 class Allocation(_Frozen):
@@ -160,10 +169,24 @@ class Allocation(_Frozen):
     model: ModelIdentity
     budget: BudgetUse | None = None
     budgets: tuple[BudgetUse, ...] = ()
-    layers: tuple[LayerPrecision, ...]
+    layers: tuple[LayerPrecision, ...] = Field(min_length=1)
     cost: Cost
     metrics: dict[str, float] = {}
     provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _layers_agree(self) -> Allocation:
+        before: set[str] = set()
+        for place, layer in enumerate(self.layers):
+            if layer.name in before:
+                raise ValueError(f"layers.{place}.name: each layer is named once, but {layer.name!r} comes again")
+            if layer.tied_to is not None and layer.tied_to not in before:
+                raise ValueError(
+                    f"layers.{place}.tied_to: a weight is tied to that of a layer before it, but {layer.tied_to!r} is "
+                    "none of them"
+                )
+            before.add(layer.name)
+        return self
 
     def bits(self, target: Target = "weight") -> dict[str, int | None]:
         """Layer name -> bit-width of `target`, in the order of the layers."""
@@ -188,23 +211,13 @@ class Allocation(_Frozen):
             source: JSON text (anything whose first character is ``{``), or a path.
 
         Raises:
-            AllocationError: when the file is missing or truncated, is of another format or of a newer version.
+            AllocationError: when the file is missing or truncated, is of another format or of a newer version, or
+                breaks a rule of the format (`precsearch.allocation_schema`).
         """
         text, where = _text_of(source)
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise AllocationError(
-                f"{where}:{error.lineno}:{error.colno}: not valid JSON ({error.msg}); "
-                "was the file cut short? export the allocation again"
-            ) from None
-        _check_header(data, where)
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise AllocationError(f"{where}: {place}: {first['msg']}, got {first['input']!r}") from None
+        data = parse_json(text, where)
+        check_header(data, where, FORMAT, VERSION)
+        return as_model(cls, data, where)
 
 
 def _without_unsaid(data: Any) -> Any:
@@ -225,15 +238,3 @@ def _text_of(source: str | Path) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AllocationError(f"cannot read the allocation {path}: {reason}") from None
-
-
-def _check_header(data: object, where: str) -> None:
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise AllocationError(f"{where}: not an allocation: expected format {FORMAT!r}, got {found!r}")
-    version = data.get("version")
-    if version != VERSION:
-        raise AllocationError(
-            f"{where}: allocation format version {version!r} is not known here (this precsearch reads version "
-            f"{VERSION}); upgrade precsearch, or export the allocation again with this version"
-        )

@@ -198,10 +198,11 @@ class TestAllocations:
     @settings(max_examples=60, deadline=None)
     def test_round_trip(self, data):
         stored = Allocation.from_json(STORED)
+        names = data.draw(st.lists(st.text(min_size=1), min_size=2, max_size=2, unique=True))
         layers = [
             layer.model_copy(
                 update={
-                    "name": data.draw(st.text(min_size=1)),
+                    "name": name,
                     "numel": data.draw(st.integers(1, 2**60)),
                     "targets": {
                         target: precision.model_copy(
@@ -214,7 +215,7 @@ class TestAllocations:
                     },
                 }
             )
-            for layer in stored.layers
+            for layer, name in zip(stored.layers, names, strict=True)
         ]
         finite = st.floats(allow_nan=False, allow_infinity=False)
         allocation = stored.model_copy(update={"layers": tuple(layers)}).with_context(

@@ -113,7 +113,7 @@ def _install(weights: Mapping[str, Weight], by_layer: Mapping[str, Made]) -> Non
             if isinstance(weight.module, nn.RNNBase):
                 recurrent[id(weight.module)] = weight.module
         if "activation" in made:
-            _hook_inputs(weight, made["activation"])
+            hook_inputs(weight, made["activation"])
         if "gradient" in made:
             weight.module.add_module(GRADIENT, made["gradient"][0].to(device))
             weight.module.register_forward_hook(quantize_output_gradient)
@@ -123,7 +123,7 @@ def _install(weights: Mapping[str, Weight], by_layer: Mapping[str, Made]) -> Non
         take_stored(module)
 
 
-def _hook_inputs(weight: Weight, quantizers: Sequence[Quantizer]) -> None:
+def hook_inputs(weight: Weight, quantizers: Sequence[Quantizer]) -> None:
     """Let a module quantize the arguments that the weight is multiplied with."""
     hooked = any(isinstance(child, ActivationQuantizer) for child in weight.module.children())
     for position, quantizer in zip(weight.reads, quantizers, strict=True):

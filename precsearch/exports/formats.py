@@ -51,6 +51,7 @@ class WholeFormat:
 _NETWORK: Final = "precsearch.exports.network"
 FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
     **{name: AllocationFormat(dialect.what, dialect.write) for name, dialect in DIALECTS.items()},
+    "packed": WholeFormat("weights as packed integers, safetensors", f"{_NETWORK}.packed:PackedIntegers"),
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
 }
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from precsearch.allocation import Allocation
-from precsearch.exports.network.leave import Run
-from precsearch.exports.network.network import Network, in_batches, rest_of
+from precsearch.exports.network.integers import input_ranges
+from precsearch.exports.network.leave import Run, share
+from precsearch.exports.network.network import Network, in_batches
+from precsearch.exports.network.packed_file import header_bytes
+from precsearch.exports.network.plain import (
+    blank_copy,
+    parametrized_otherwise,
+    plain_copy,
+    plain_state,
+    same_tensors,
+    without_weight_quantizers,
+)
 from precsearch.exports.report import Kept, Written
-from precsearch.layers import weights_of
 
 
 class FloatWeights:
@@ -26,44 +31,53 @@ class FloatWeights:
 
     def write(self, network: Network, path: Path) -> Written:
         """Write the state."""
-        path.write_bytes(save({key: value.clone().contiguous() for key, value in baked_state(network.model).items()}))
-        return Written(kept=_kept(network.allocation))
+        plain = plain_copy(network.model)
+        state = plain_state(plain)
+        blob = save({name: value.cpu().clone().contiguous() for name, value in state.items()})
+        path.write_bytes(blob)
+        notes = [
+            *_of_inputs(network, plain),
+            *_of_parametrizations(parametrized_otherwise(network.model)),
+            *_of_ties(same_tensors(state)),
+        ]
+        return Written(kept=_kept(network.allocation), notes=tuple(notes), header=header_bytes(blob))
 
     def read(self, network: Network, path: Path) -> Run:
-        """Load the file into the network without weight quantizers; the input quantizers stay, which it leaves out."""
+        """Load the file as its user will, then quantize inputs as the network does, which the file leaves out."""
+        plain = blank_copy(network.model)
+        plain.load_state_dict(load_file(path))
         model = without_weight_quantizers(network.model)
-        state = load_file(path)
-        model.load_state_dict(model.state_dict() | state)
+        model.load_state_dict(model.state_dict() | plain.state_dict())
         return lambda inputs: in_batches(model, inputs)
 
 
-def baked_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state of the float model with quantized weights, by the names that the float model has."""
-    quantized = {f"{each.module_name}.{each.parameter}".lstrip("."): each for each in weights_of(model).values()}
-    return {name: weight.value.detach() for name, weight in quantized.items()} | rest_of(model)
+def _of_inputs(network: Network, plain: nn.Module) -> list[str]:
+    """What the float model makes of the file, where the network quantizes what its layers read."""
+    if not input_ranges(network.model):
+        return []
+    own, searched = in_batches(plain, network.inputs).argmax(1), network.outputs.argmax(1)
+    answers = f"the same answer on {_percent(own == searched)} of {len(own):,} inputs"
+    if network.targets is not None:
+        right = _percent(own == network.targets)
+        answers = f"accuracy {right} (with quantized inputs {_percent(searched == network.targets)}), {answers}"
+    return [f"what layers read is not quantized in the float model that loads this file: {answers}"]
 
 
-@torch.no_grad()
-def without_weight_quantizers(model: nn.Module) -> nn.Module:
-    """A copy whose weights are plain parameters with the quantized values."""
-    made = copy.deepcopy(model)
-    for module in list(made.modules()):
-        if parametrize.is_parametrized(module):
-            _bake(module)
-    return made
+def _percent(which: Tensor) -> str:
+    return f"{100 * share(which):.2f} %"
 
 
-def _bake(module: Any) -> None:
-    """Put plain parameters in place of parametrizations.
+def _of_parametrizations(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: plain, though the model parametrized it; load the file into the model without that "
+        "parametrization (`torch.nn.utils.parametrize.remove_parametrizations`)"
+    ]
 
-    torch's own `remove_parametrizations` takes the property off the class, which a copy shares with its original.
-    """
-    names = list(module.parametrizations)
-    values = [getattr(module, name).detach().clone() for name in names]
-    del module.parametrizations
-    module.__class__ = type(module).__mro__[1]
-    for name, value in zip(names, values, strict=True):
-        module.register_parameter(name, nn.Parameter(value))
+
+def _of_ties(same: dict[str, str]) -> list[str]:
+    return [f"{name} is {owner}, and in the file under both names" for name, owner in same.items()]
 
 
 def _kept(allocation: Allocation) -> tuple[Kept, ...]:

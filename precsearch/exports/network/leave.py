@@ -84,7 +84,7 @@ def run_again(network: Network, how: NetworkFormat, path: Path) -> Rerun:
         )
     largest = float(expected.abs().max())
     difference = float((outputs - expected).abs().max()) / max(largest, 1e-30)
-    agreement = _share(outputs.argmax(1) == expected.argmax(1))
+    agreement = share(outputs.argmax(1) == expected.argmax(1))
     if not difference <= how.tolerance:  # NaN as well
         raise ExportError(
             f"{how.name}: the written file must run as the network does, within {how.tolerance:g} of its largest "
@@ -94,7 +94,7 @@ def run_again(network: Network, how: NetworkFormat, path: Path) -> Rerun:
     right, torch_right = (
         (None, None)
         if network.targets is None
-        else (_share(outputs.argmax(1) == network.targets), _share(expected.argmax(1) == network.targets))
+        else (share(outputs.argmax(1) == network.targets), share(expected.argmax(1) == network.targets))
     )
     return Rerun(
         inputs=len(outputs),
@@ -106,5 +106,6 @@ def run_again(network: Network, how: NetworkFormat, path: Path) -> Rerun:
     )
 
 
-def _share(which: Tensor) -> float:
+def share(which: Tensor) -> float:
+    """Fraction of `which` that is true, 0 to 1."""
     return float(which.to(torch.float64).mean())

@@ -8,10 +8,9 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import ParametrizationList
 
 from precsearch.allocation import Allocation
-from precsearch.quantization.base import Quantizer
+from precsearch.exports.network.plain import plain_copy, plain_state, same_tensors
 
 _BATCH: Final = 100
 
@@ -41,19 +40,13 @@ class Network:
 
     @property
     def float_size(self) -> int:
-        """Bytes of the network's parameters and buffers in float32, those of the quantizers aside."""
-        layers = sum(layer.numel for layer in self.allocation.layers if layer.tied_to is None)
-        return 4 * layers + sum(each.numel() * each.element_size() for each in rest_of(self.model).values())
+        """Bytes of the parameters and buffers of the float model, of which tied ones count once."""
+        state = plain_state(plain_copy(self.model))
+        same = same_tensors(state)
+        return sum(value.nbytes for name, value in state.items() if name not in same)
 
 
 @torch.no_grad()
 def in_batches(run: nn.Module, inputs: Tensor) -> Tensor:
     """What `run` returns for `inputs`, a hundred at a time."""
     return torch.cat([run(batch) for batch in torch.split(inputs, _BATCH)])
-
-
-def rest_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers that no quantizer changes, by the names that the float model has for them."""
-    kinds = (Quantizer, ParametrizationList)
-    inside = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, kinds))
-    return {name: value for name, value in model.state_dict().items() if not name.startswith(inside)}

@@ -33,7 +33,7 @@ def restore(choice: Choice, images: int) -> Network:
         DataError: when the data is not at hand.
         RunDirectoryError: when the weights were not copied, or cannot be read.
     """
-    experiment, path = experiment_of_choice(choice), weights_of_choice(choice)
+    path, experiment = weights_of_choice(choice), experiment_of_choice(choice)
     data = load_data(experiment.data)
     model = build_model(_untrained(experiment).model, data.input_shape, data.classes)
     apply_allocation(model, choice.allocation)
