@@ -52,6 +52,7 @@ _NETWORK: Final = "precsearch.exports.network"
 FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
     **{name: AllocationFormat(dialect.what, dialect.write) for name, dialect in DIALECTS.items()},
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
+    "onnx": WholeFormat("ONNX with 2-, 4- and 8-bit integers, for onnxruntime", f"{_NETWORK}.onnx_qdq:OnnxQdq"),
 }
 
 
