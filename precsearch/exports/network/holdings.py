@@ -92,40 +92,40 @@ def hold(network: Network) -> Holdings:
     Raises:
         ExportError: when the installed onnxruntime runs none that are large enough, for any layer.
     """
-    refused: list[str] = []
-    weights = {name: _weight(each, name, refused) for name, each in weights_in_integers(network.model).items()}
-    inputs = {(each.layer, each.position): _input(each, refused) for each in input_ranges(network.model)}
+    weights = {name: hold_weight(each) for name, each in weights_in_integers(network.model).items()}
+    inputs = {(each.layer, each.position): hold_input(each) for each in input_ranges(network.model)}
+    refused = [f"the weight of {layer}" for layer, held in weights.items() if held is None]
+    refused += [f"the input of {layer}" for (layer, _), held in inputs.items() if held is None]
     if refused:
         raise ExportError(
             f"the installed onnxruntime runs no integers that are large enough for {', '.join(refused)}; "
             "update it (pip install -U onnxruntime), or search with fewer bits"
         )
-    return Holdings(weights, inputs)
+    return Holdings(
+        {layer: held for layer, held in weights.items() if held is not None},
+        {place: held for place, held in inputs.items() if held is not None},
+    )
 
 
-def _weight(integers: Integers, layer: str, refused: list[str]) -> Held:
-    bits, halfway = integers.bits, integers.grid.offset != 0
-    container = _smallest(bits, True, f"the {bits}-bit weight of {layer}", refused)
-    form = Form.WHOLE
-    if halfway:
-        form = Form.ODD if container.bits > bits else Form.HALF
-    return Held(container, form, _why(bits, container))
-
-
-def _input(given: InputRange, refused: list[str]) -> Held:
-    bits, form = given.bits, Form.HALF if given.grid.offset else Form.WHOLE
-    container = _smallest(max(bits, _BYTE), given.grid.signed, f"the {bits}-bit input of {given.layer}", refused)
-    if bits < _BYTE:
-        return Held(container, form, "onnxruntime pools 8 bits and more; the file is no larger")
-    return Held(container, form, _why(bits, container))
-
-
-def _smallest(bits: int, signed: bool, what: str, refused: list[str]) -> Container:
-    container = smallest(bits, signed)
+def hold_weight(integers: Integers) -> Held | None:
+    """How a weight is held; None where no integers are large enough."""
+    container = smallest(integers.bits, signed=True)
     if container is None:
-        refused.append(what)
-        return Container(16, signed)
-    return container
+        return None
+    form = Form.WHOLE
+    if integers.grid.offset:
+        form = Form.ODD if container.bits > integers.bits else Form.HALF
+    return Held(container, form, _why(integers.bits, container))
+
+
+def hold_input(given: InputRange) -> Held | None:
+    """How what a layer reads is held; None where no integers are large enough."""
+    container = smallest(max(given.bits, _BYTE), given.grid.signed)
+    if container is None:
+        return None
+    form = Form.HALF if given.grid.offset else Form.WHOLE
+    pooled = "onnxruntime pools 8 bits or more; it costs no bytes of the file"
+    return Held(container, form, pooled if given.bits < _BYTE else _why(given.bits, container))
 
 
 def _why(bits: int, container: Container) -> str | None:
@@ -133,4 +133,4 @@ def _why(bits: int, container: Container) -> str | None:
         return None
     if bits in SIZES:
         return f"the installed onnxruntime does not run integers of {bits} bits"
-    return "ONNX has integers of 2, 4, 8 and 16 bits"
+    return f"ONNX has integers of {', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]} bits"

@@ -4,10 +4,14 @@ The weight of a Linear layer that nothing else reads is stored as [in, out], one
 MatMul; its bias is subtracted negated, since onnxruntime would put MatMul and Add together first, and then no longer
 see that the weight is quantized. Half a step that is to be added to such a weight is added to the product instead:
 ``x (C s + s / 2) = (x C) s + sum(x) s / 2``.
+
+Of a pair of a quantized input and a quantized weight onnxruntime multiplies the integers, where both take 8 bits. On
+CPUs without VNNI (AVX2) its sums overflow if the codes are large: those pairs are kept apart.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 _MATRIX: Final = 2
+_BYTE: Final = 8
+# onnxruntime adds two products of bytes in 16 bits where a CPU has no VNNI, and takes signed inputs as unsigned.
+_LARGEST_PRODUCT: Final = (2**15 - 1) // 2
 
 
 def to_qdq(graph: OnnxGraph, holdings: Holdings) -> ModelProto:
@@ -31,6 +38,7 @@ def to_qdq(graph: OnnxGraph, holdings: Holdings) -> ModelProto:
     reading = readers(graph.proto.graph.node)
     products: dict[str, _Product] = {}
     dropped: set[str] = set()
+    largest = {layer: _largest_of_bytes(each, holdings) for each in graph.weights for layer in each.layers}
     for weight in graph.weights:
         held, product = holdings.weights[weight.layers[0]], _product_of(weight, reading)
         if product is None:
@@ -43,7 +51,9 @@ def to_qdq(graph: OnnxGraph, holdings: Holdings) -> ModelProto:
         if is_mark(node):
             given = graph.range_at(node)
             product = next((each for each in products.values() if each.factor == node.output[0]), None)
-            _quantize_input(draft, node, given, holdings.inputs[given.layer, given.position], product)
+            read = holdings.inputs[given.layer, given.position]
+            fuses = _fuses(given, read, largest.get(given.layer), product is not None)
+            _quantize_input(draft, node, given, read, fuses)
         elif node.output[0] in products:
             products[node.output[0]].write(draft)
         elif node.output[0] not in dropped:
@@ -85,7 +95,7 @@ class _Product:
 
     def __init__(self, node: NodeProto, factor: str, bias: str | None, dropped: set[str]) -> None:
         self.node, self.factor, self.bias, self.dropped = node, factor, bias, dropped
-        self.weight, self.half, self.of_bytes = "", "", False
+        self.weight, self.half = "", ""
 
     def prepare(self, draft: Draft, weight: QuantizedWeight, held: Held) -> None:
         """Store the weight as [in, out] with a scale for each output."""
@@ -94,7 +104,6 @@ class _Product:
         codes = draft.constant(f"{name}_quantized", np.ascontiguousarray(_codes(weight, held).T))
         scale = np.broadcast_to(_scale(weight, held), (outputs,)).copy()
         self.weight = draft.node("DequantizeLinear", [codes, draft.constant(f"{name}_scale", scale)], name, axis=1)
-        self.of_bytes = held.container.bits == 8  # noqa: PLR2004 -- bits of a byte
         if held.form is Form.HALF:
             self.half = draft.constant(f"{name}_half_step", scale / 2)
 
@@ -110,9 +119,11 @@ class _Product:
             if self.bias:
                 shift = draft.node("Add", [shift, self.bias], f"{output}_shift_and_bias")
             draft.node("Add", [product, shift], output)
-        elif self.bias:
+        elif self.bias in draft.constants:
             negated = draft.constant(f"{self.bias}_negated", -draft.constants[self.bias])
             draft.node("Sub", [product, negated], output)
+        elif self.bias:
+            draft.node("Add", [product, self.bias], output)
 
 
 def _product_of(weight: QuantizedWeight, reading: dict[str, list[NodeProto]]) -> _Product | None:
@@ -132,27 +143,55 @@ def _product_of(weight: QuantizedWeight, reading: dict[str, list[NodeProto]]) ->
     return None
 
 
-def _quantize_input(draft: Draft, node: NodeProto, given: InputRange, held: Held, product: _Product | None) -> None:
+class _Fuses(Enum):
+    """What onnxruntime should take a quantized input together with."""
+
+    PAIR = "a weight of 8 bits: it multiplies integers"
+    WEIGHT = "nothing: it has a kernel for the weight alone, or none at all"
+    ANY = "whatever it finds"
+
+
+def _fuses(given: InputRange, held: Held, largest: int | None, multiplied: bool) -> _Fuses:
+    """What is fast where it is exact.
+
+    Args:
+        given: the input's range.
+        held: how it is held.
+        largest: code of the weight, where that takes 8 bits.
+        multiplied: whether it is a factor of a product that keeps the weight as [in, out].
+    """
+    if held.container.bits != _BYTE or held.form is Form.HALF or (multiplied and largest is None):
+        return _Fuses.WEIGHT
+    top = 2**_BYTE - 1 if given.grid.signed else int(given.grid.levels(given.bits))
+    if largest is not None and top * largest > _LARGEST_PRODUCT:
+        return _Fuses.WEIGHT
+    return _Fuses.PAIR if multiplied else _Fuses.ANY
+
+
+def _largest_of_bytes(weight: QuantizedWeight, holdings: Holdings) -> int | None:
+    held = holdings.weights[weight.layers[0]]
+    return int(np.abs(_codes(weight, held).astype(np.int32)).max()) if held.container.bits == _BYTE else None
+
+
+def _quantize_input(draft: Draft, node: NodeProto, given: InputRange, held: Held, fuses: _Fuses) -> None:
     """What the layer reads, rounded to its levels.
 
-    A Clip goes where the integers have codes that the grid does not. Behind DequantizeLinear it also hides it from a
-    product with a weight of fewer than 8 bits: onnxruntime then sees the weight alone, for which it has a kernel, and
-    not a pair, for which it has none. For a pair of 8 bits it has one.
+    A Clip goes where the integers have codes that the grid does not. Behind DequantizeLinear it also hides it from what
+    multiplies.
     """
     x, output, name = node.input[0], node.output[0], f"{node.output[0]}_{given.layer}.input{given.position or ''}"
     scale = draft.constant(f"{name}_scale", np.float32(given.step))
     zero = draft.constant(f"{name}_zero", np.zeros((), held.container.dtype))
     low, high = -given.reach if given.grid.signed else 0.0, given.reach
     bounds = [draft.constant(f"{name}_low", np.float32(low)), draft.constant(f"{name}_high", np.float32(high))]
-    multiplied, paired = product is not None, product is not None and product.of_bytes
+    half = draft.constant(f"{name}_half_step", np.float32(given.step / 2))
     exact = not given.grid.signed and held.container.bits == given.bits
     if held.form is Form.HALF:
-        half = draft.constant(f"{name}_half_step", np.float32(given.step / 2))
         x = draft.node("Sub", [x, half], f"{name}_shifted")
-    elif paired and not exact:
+    elif fuses is _Fuses.PAIR and not exact:
         x = draft.node("Clip", [x, *bounds], f"{name}_within")
     codes = draft.node("QuantizeLinear", [x, scale, zero], f"{name}_codes")
-    if held.form is Form.WHOLE and (paired or (exact and not multiplied)):
+    if fuses is _Fuses.PAIR or (fuses is _Fuses.ANY and exact):
         draft.node("DequantizeLinear", [codes, scale, zero], output)
         return
     levels = draft.node("DequantizeLinear", [codes, scale, zero], f"{name}_levels")
