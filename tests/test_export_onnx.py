@@ -17,7 +17,7 @@ import precsearch
 from precsearch.allocation import Allocation
 from precsearch.conversion import calibrate
 from precsearch.errors import ConfigurationError, ExportError
-from precsearch.exports.network import containers, qdq
+from precsearch.exports.network import containers, onnx_qdq, qdq
 from precsearch.exports.network.integers import InputRange, Integers
 from precsearch.quantization.grids import Grid, activation_grid, weight_grid
 from precsearch.quantization.kernels import Ranges, quantize
@@ -201,6 +201,21 @@ def test_a_whole_network(made, tmp_path):
     said = {each.key: each.value for each in file.metadata_props}
     assert said["precsearch.version"] == precsearch.__version__
     assert Allocation.from_json(said["precsearch.allocation"]) == allocation
+
+
+def test_sixteen_bits_and_an_optimizer_that_refuses(tmp_path, monkeypatch):
+    def picky(model, optimized, accuracy=None):
+        if optimized:
+            raise RuntimeError("INVALID_GRAPH: no such type\nand more")
+        return session(model, optimized, accuracy)
+
+    monkeypatch.setattr(onnx_qdq, "session", picky)
+    model, allocation, x = quantized([16, 16, 16, 16, 16])
+    told = precsearch.export_model(model, allocation, "onnx", tmp_path / "net.onnx", inputs=x).report
+    assert told.rerun.difference < 1e-6
+    assert {each.held_as for each in told.written.kept} == {"INT16", "UINT16", "FLOAT32"}
+    assert "does not load the file" in told.written.notes[1]
+    assert told.written.notes[1].endswith("INVALID_GRAPH: no such type")
 
 
 def test_a_wrong_scale_is_found_and_nothing_left(made, tmp_path, monkeypatch):

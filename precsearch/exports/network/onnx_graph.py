@@ -163,7 +163,8 @@ def _quiet() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, module=copyreg.__name__)
+            for told in (copyreg.__name__, r"torch\b"):  # torch warns of what its own exporter calls
+                warnings.filterwarnings("ignore", category=FutureWarning, module=told)
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnxscript|onnx_ir|onnx)\b")
             yield
     finally:
