@@ -6,7 +6,6 @@ every quantized input passes one node ``precsearch::QuantizedInput``, which a fo
 
 from __future__ import annotations
 
-import copyreg
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,8 +162,7 @@ def _quiet() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
-            for told in (copyreg.__name__, r"torch\b"):  # torch warns of what its own exporter calls
-                warnings.filterwarnings("ignore", category=FutureWarning, module=told)
+            warnings.simplefilter("ignore", FutureWarning)  # of functions that torch's own exporter calls
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnxscript|onnx_ir|onnx)\b")
             yield
     finally:
