@@ -60,8 +60,8 @@ def drawn(kind: str, weight: Integers, read: InputRange, bias: torch.Tensor, sha
     made = helper.make_graph(
         [mark("input", "marked"), helper.make_node(operator, ["marked", *given], ["output"], **said)],
         "one layer",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, *shape])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None] * (len(shape) + 1))],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *shape])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", *[None] * len(shape)])],
         [numpy_helper.from_array(value.numpy(), name) for name, value in given.items()],
     )
     opsets = [helper.make_opsetid("", 25), helper.make_opsetid(DOMAIN, 1)]

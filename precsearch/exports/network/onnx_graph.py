@@ -162,6 +162,8 @@ def _quiet() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
+            # a recurrent module is given its quantized weights for the forward, and its parameters back after it
+            warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")
             warnings.simplefilter("ignore", FutureWarning)  # of functions that torch's own exporter calls
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(onnxscript|onnx_ir|onnx)\b")
             yield

@@ -1,9 +1,9 @@
 """From a graph with marks to one of QuantizeLinear and DequantizeLinear, in the shapes that onnxruntime fuses.
 
 The weight of a Linear layer that nothing else reads is stored as [in, out], one scale for each output, and feeds a
-MatMul; its bias is subtracted negated, since onnxruntime would put MatMul and Add together first, and then no longer
-see that the weight is quantized. Half a step that is to be added to such a weight is added to the product instead:
-``x (C s + s / 2) = (x C) s + sum(x) s / 2``.
+MatMul; what is added to the product is subtracted negated, since onnxruntime would put MatMul and Add together first,
+and then no longer see that the weight is quantized. Half a step that is to be added to such a weight is added to the
+product instead: ``x (C s + s / 2) = (x C) s + sum(x) s / 2``.
 
 Of a pair of a quantized input and a quantized weight onnxruntime multiplies the integers, where both take 8 bits. On
 CPUs without VNNI (AVX2) its sums overflow if the codes are large: those pairs are kept apart.
@@ -105,22 +105,26 @@ class _Product:
         scale = np.broadcast_to(_scale(weight, held), (outputs,)).copy()
         self.weight = draft.node("DequantizeLinear", [codes, draft.constant(f"{name}_scale", scale)], name, axis=1)
         if held.form is Form.HALF:
-            self.half = draft.constant(f"{name}_half_step", scale / 2)
+            self.half = draft.constant(f"{name}_half_step_negated", -scale / 2)
 
     def write(self, draft: Draft) -> None:
         """Append the product, and what is added to it."""
         output = self.node.output[0]
         product = f"{output}_product" if self.half or self.bias else output
         draft.node("MatMul", [self.factor, self.weight], product)
+        negated = ""
+        if self.bias in draft.constants:
+            negated = draft.constant(f"{self.bias}_negated", -draft.constants[self.bias])
         if self.half:
             last = draft.constant("last_axis", np.array([-1], np.int64))
             total = draft.node("ReduceSum", [self.factor, last], f"{output}_sum", keepdims=1)
             shift = draft.node("Mul", [total, self.half], f"{output}_shift")
-            if self.bias:
-                shift = draft.node("Add", [shift, self.bias], f"{output}_shift_and_bias")
-            draft.node("Add", [product, shift], output)
-        elif self.bias in draft.constants:
-            negated = draft.constant(f"{self.bias}_negated", -draft.constants[self.bias])
+            if negated:
+                shift = draft.node("Add", [shift, negated], f"{output}_shift_and_bias")
+            elif self.bias:
+                shift = draft.node("Sub", [shift, self.bias], f"{output}_shift_and_bias")
+            draft.node("Sub", [product, shift], output)
+        elif negated:
             draft.node("Sub", [product, negated], output)
         elif self.bias:
             draft.node("Add", [product, self.bias], output)
