@@ -53,6 +53,7 @@ FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
     **{name: AllocationFormat(dialect.what, dialect.write) for name, dialect in DIALECTS.items()},
     "packed": WholeFormat("weights as packed integers, safetensors", f"{_NETWORK}.packed:PackedIntegers"),
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
+    "onnx": WholeFormat("ONNX with 2-, 4- and 8-bit integers, for onnxruntime", f"{_NETWORK}.onnx_qdq:OnnxQdq"),
 }
 
 

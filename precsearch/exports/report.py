@@ -60,8 +60,9 @@ class Rerun(_Frozen):
 
     Attributes:
         inputs: how many.
-        difference: the largest distance of an output from torch's, in parts of torch's largest output.
+        difference: the largest distance of an output from torch's, in parts of torch's largest output, ties aside.
         tolerance: what `difference` may be.
+        ties: inputs that are further away, as torch rounds a value of theirs that lies between two levels.
         agreement: fraction of the inputs with the same largest output, 0 to 1.
         accuracy: fraction of the inputs that the file gets right; None where the right answers are not known.
         torch_accuracy: the same of the network in torch.
@@ -70,6 +71,7 @@ class Rerun(_Frozen):
     inputs: int
     difference: float
     tolerance: float
+    ties: int = 0
     agreement: float
     accuracy: float | None = None
     torch_accuracy: float | None = None

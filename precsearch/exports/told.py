@@ -107,6 +107,12 @@ def print_report(to: Console, report: ExportReport) -> None:
         f"{_percent(rerun.agreement)} with the same answer{accuracy}{torch}",
         soft_wrap=True,
     )
+    if rerun.ties:
+        to.print(
+            f"{rerun.ties:,} of them aside, where a value lies between two levels, as far as sums of float32 can tell: "
+            "rounded up by one program and down by the other",
+            soft_wrap=True,
+        )
     for note in report.written.notes:
         to.print(note, soft_wrap=True)
     to.print(f"wrote {report.output}", soft_wrap=True)
