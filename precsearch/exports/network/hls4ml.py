@@ -26,6 +26,7 @@ from precsearch.exports.report import Written
 KEYS: Final = "inner: {quantizer: symmetric, granularity: tensor, scale: power-of-two}"
 _WRITTEN: Final = "convert it with hls4ml.converters.convert_from_onnx_model, as docs/export-qonnx.md shows"
 _ADDED: Final = ("Add", "Sub", "Mul", "Div")
+_SHOWN: Final = 8  # names in a message
 _OUTER: Final = 2  # dimensions of a linear layer's input
 _ERRORS_ONLY, _WARNINGS = 3, 2  # onnxruntime's words for what it logs
 
@@ -64,11 +65,16 @@ def check_profile(allocation: Allocation) -> None:
                 for what in _wrong(precision, target == "weight"):
                     wrong.setdefault(what, []).append(f"{layer.name}.{target}")
     if wrong:
-        told = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items())
+        told = "; ".join(f"{what}: {_some(names)}" for what, names in wrong.items())
         raise ExportError(
             "format 'hls4ml' holds symmetric levels of 2 bits or more with one power-of-two scale a tensor, but this "
             f"allocation has {told}; search with {KEYS} and candidates of 2 bits or more, or export `qonnx`"
         )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _wrong(precision: TargetPrecision, weight: bool) -> list[str]:
