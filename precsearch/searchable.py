@@ -51,7 +51,7 @@ class SearchableModel(nn.Module):
         targets: what is quantized and searched: ``weight``, ``activation`` (what a layer reads), ``gradient`` (what
             comes back to what it returns, while training).
         quantizer: grid of the weights, ``dorefa`` or ``symmetric``.
-        scale: rule that sets the range of each bit-width, ``l2`` or ``max``.
+        scale: rule that sets the range of each bit-width, ``l2``, ``max`` or ``power-of-two``.
         granularity: one weight scale a ``tensor`` or an output ``channel``.
         sampler: how allocations are drawn; see `precsearch.precision.samplers`.
         preferences: what the search learns of each layer, ``free``, ``sensitivity`` or ``convex`` (see

@@ -12,6 +12,7 @@ from torch import nn
 import precsearch
 from precsearch import Allocation, AllocationError, Budget, BudgetError, ConfigurationError, SearchableModel
 from precsearch.precision.samplers import SAMPLERS
+from precsearch.quantization.scales import SCALE_RULES
 
 # what a limit that nothing reaches is told is tested in test_diagnosis.py
 pytestmark = pytest.mark.filterwarnings("ignore:the budget .* binds nowhere", "ignore:each of the draws 9 to 24")
@@ -122,7 +123,7 @@ class TestEvaluation:
 
     @pytest.mark.parametrize("quantizer", ["dorefa", "symmetric"])
     @pytest.mark.parametrize("granularity", ["tensor", "channel"])
-    @pytest.mark.parametrize("scale", ["l2", "max"])
+    @pytest.mark.parametrize("scale", SCALE_RULES)
     @pytest.mark.parametrize("sampler", ["perturb-and-map", "fixed"])
     def test_equals_the_frozen_and_the_applied_model(self, sampler, scale, granularity, quantizer):
         options = {"scale": scale, "granularity": granularity, "quantizer": quantizer}

@@ -108,7 +108,7 @@ class InnerSettings(LayerwiseSettings):
         targets: what is quantized and searched.
         bits: candidate bit-widths, ascending.
         quantizer: grid of the weights.
-        scale: rule that sets the range for each bit-width.
+        scale: rule that sets the range for each bit-width; ``power-of-two`` lets every step be one, as hls4ml needs.
         granularity: one weight scale a tensor, or one an output channel.
         sampler: how allocations are drawn; ``float`` quantizes nothing, ever, and keeps no budget.
         stochastic: whether allocations are drawn to the end: in the fine-tune too, where the probabilities stay as they
@@ -121,7 +121,7 @@ class InnerSettings(LayerwiseSettings):
     targets: tuple[Target, ...] = Field(default=("weight", "activation"), min_length=1, strict=False)
     bits: tuple[Bits, ...] = Field(default=(2, 3, 4, 6, 8), min_length=1, strict=False)
     quantizer: Literal["dorefa", "symmetric"] = "dorefa"
-    scale: Literal["l2", "max"] = "l2"
+    scale: Literal["l2", "max", "power-of-two"] = "l2"
     granularity: Literal["tensor", "channel"] = "tensor"
     sampler: Literal["perturb-and-map", "multinomial", "gumbel-softmax", "fixed", "uniform", "random", "float"] = (
         "perturb-and-map"

@@ -54,6 +54,8 @@ FORMATS: Final[dict[str, AllocationFormat | WholeFormat]] = {
     "packed": WholeFormat("weights as packed integers, safetensors", f"{_NETWORK}.packed:PackedIntegers"),
     "state_dict": WholeFormat("float weights with the quantized values", f"{_NETWORK}.float_weights:FloatWeights"),
     "onnx": WholeFormat("ONNX with 2-, 4- and 8-bit integers, for onnxruntime", f"{_NETWORK}.onnx_qdq:OnnxQdq"),
+    "hls4ml": WholeFormat("QONNX as hls4ml reads it, scales that are powers of two", f"{_NETWORK}.hls4ml:Hls4ml"),
+    "qonnx": WholeFormat("ONNX with a quantization node for any bits, for FPGAs", f"{_NETWORK}.qonnx:Qonnx"),
 }
 
 

@@ -16,7 +16,7 @@ from precsearch.quantization.fake_quantize import Manner, round_to
 from precsearch.quantization.grids import Grid
 from precsearch.quantization.kernels import Ranges
 from precsearch.quantization.relaxed_ranges import relax
-from precsearch.quantization.scales import SCALE_RULES
+from precsearch.quantization.scales import ROUNDED, SCALE_RULES
 
 # Training forwards between two looks at the data: ranges drift slowly, looking costs as much as quantizing.
 REFRESH_EVERY = 8
@@ -53,6 +53,8 @@ class Quantizer(nn.Module):
 
     Attributes:
         reach: range of each candidate, [K, R]; NaN until data was seen.
+        measured: what `reach` was rounded from, [K, R]; None for the rules that do not round. It moves with the data
+            by less than a rounded range could.
         age: training forwards seen, int64 []; up to date in the state dict.
         levels_K: largest code of each candidate, [K].
         power_KR: squared step of each candidate, [K, R].
@@ -66,6 +68,7 @@ class Quantizer(nn.Module):
     teaches = True
 
     reach: Tensor
+    measured: Tensor | None
     age: Tensor
     levels_K: Tensor
     power_KR: Tensor
@@ -84,6 +87,7 @@ class Quantizer(nn.Module):
         self._relaxed: Tensor | None = None
         self._ranges: Drawn | None = None
         self.register_buffer("reach", torch.full((len(self.bits), rows), torch.nan))
+        self.register_buffer("measured", self.reach.clone() if scale in ROUNDED else None)
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.register_buffer("selected", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.register_buffer("levels_K", torch.ones(len(self.bits)), persistent=False)
@@ -113,6 +117,8 @@ class Quantizer(nn.Module):
         self._relaxed = self._ranges = None
         self._chosen = 0
         self.reach = self.reach[candidate : candidate + 1].clone()
+        if self.measured is not None:
+            self.measured = self.measured[candidate : candidate + 1].clone()
         self.bits = (self.bits[candidate],)
         self.levels_K, self.power_KR = torch.empty_like(self.reach[:, 0]), torch.empty_like(self.reach)
         self._derive()
@@ -219,8 +225,19 @@ class Quantizer(nn.Module):
         return Manner(clip_gradient=True, kernels=self.kernels)
 
     @torch.no_grad()
-    def _measure(self, x_K: Sequence[Tensor], previous: Tensor | None) -> Tensor:
-        grids = [self.grid(bits) for bits in self.bits]
+    def _see(self, x_K: Sequence[Tensor], part: float = 1.0) -> None:
+        """Move the ranges this part of the way to those of these values; all of it where none are known yet."""
+        grids, levels = [self.grid(bits) for bits in self.bits], [self.levels(bits) for bits in self.bits]
         if x_K[0].dtype != self.reach.dtype:
             x_K = [x.to(self.reach.dtype) for x in x_K]
-        return SCALE_RULES[self.scale](x_K, grids, [self.levels(bits) for bits in self.bits], previous)
+        kept = self.reach if self.measured is None else self.measured
+        found = SCALE_RULES[self.scale](x_K, grids, levels, kept if self._known else None)
+        if part == 1 or not self._known:
+            kept.copy_(found)
+        else:
+            # One batch of infinities must not outlast its own step.
+            kept.lerp_(torch.where(found.isfinite(), found, kept), part)
+        if self.measured is not None:
+            rounded = ROUNDED[self.scale](x_K, grids, levels, kept)
+            self.reach.copy_(torch.where(found.isfinite(), rounded, self.reach))
+        self._derive()

@@ -80,8 +80,7 @@ class WeightQuantizer(Quantizer):
         rows = to_rows(weight, self.groups).reshape(self.reach.shape[1], -1)
         squashed = squash(rows) if self.quantizer == "dorefa" else rows
         values = [squashed if bits > 1 else rows for bits in self.bits]
-        self.reach.copy_(self._measure(values, self.reach if self._known else None))
-        self._derive()
+        self._see(values)
 
     def manner(self) -> Manner:
         """How it quantizes at the chosen bit-width."""
@@ -162,13 +161,7 @@ class ActivationQuantizer(Quantizer):
             self.reach.fill_(math.nan)
             self._derive()
         rows = as_rows(dense(x.detach()), self.reach[0])  # as it lies in memory: a copy would be dear
-        if not self._known:
-            self.reach.copy_(self._measure([rows] * len(self.bits), None))
-        else:
-            measured = self._measure([rows] * len(self.bits), self.reach)
-            # One batch of infinities must not outlast its own step.
-            self.reach.lerp_(torch.where(measured.isfinite(), measured, self.reach), _MOMENTUM)
-        self._derive()
+        self._see([rows] * len(self.bits), _MOMENTUM)
 
     def _derive(self) -> None:
         self.signed = bool(self.negative)

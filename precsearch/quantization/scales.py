@@ -23,6 +23,7 @@ _SETTLE = 4
 _FINE = 2.0**11 - 1  # levels of 12 signed bits
 
 ScaleRule = Callable[[Sequence[Tensor], Sequence[Grid], Sequence[float], "Tensor | None"], Tensor]
+Rounding = Callable[[Sequence[Tensor], Sequence[Grid], Sequence[float], Tensor], Tensor]
 
 
 def max_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor | None) -> Tensor:
@@ -76,7 +77,32 @@ def l2_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[floa
     return _positive(torch.stack(rows))
 
 
-SCALE_RULES: dict[str, ScaleRule] = {"l2": l2_reach, "max": max_reach}
+def power_of_two_reach(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], reach: Tensor) -> Tensor:
+    """Reach whose step is a power of two: of the two next to the measured step, the one of less squared error.
+
+    Args:
+        x_K: values for each candidate, each [R, M].
+        grids: grid of each candidate.
+        levels: levels of each candidate.
+        reach: as measured, [K, R].
+
+    Returns:
+        Positive reaches, [K, R]: in float32 and finer exactly `levels` times a power of two.
+    """
+    levels_K1 = reach.new_tensor(levels).unsqueeze(1)
+    below = _power_of_two(reach / levels_K1)
+    around_FKR, made = torch.stack([below, 2 * below]) * levels_K1, torch.empty_like(reach)
+    fine, coarse = _by_levels(levels)
+    groups = [([k], x_K[k].unsqueeze(0)) for k in fine]  # whole: clipping what a sample left out costs too much
+    for own, sample in [*groups, (coarse, _sample_of(x_K, coarse))] if coarse else groups:
+        codes = _Codes.of([grids[k] for k in own], [levels[k] for k in own], sample)
+        made[own] = codes.best(sample, around_FKR[:, own])
+    return made
+
+
+SCALE_RULES: dict[str, ScaleRule] = {"l2": l2_reach, "max": max_reach, "power-of-two": l2_reach}
+# What a rule makes of the reach that it measured, where it is not that itself.
+ROUNDED: dict[str, Rounding] = {"power-of-two": power_of_two_reach}
 
 
 @dataclass(frozen=True)
@@ -127,21 +153,35 @@ class _Codes:
 def _follow(x_K: Sequence[Tensor], grids: Sequence[Grid], levels: Sequence[float], previous: Tensor) -> Tensor:
     """[K, R] reaches that follow the data from `previous`; all candidates together, as looks are frequent."""
     reach = torch.empty_like(previous)
-    fine = [k for k, level in enumerate(levels) if level >= _FINE]
-    coarse = [k for k, level in enumerate(levels) if level < _FINE]
+    fine, coarse = _by_levels(levels)
     for k in fine:  # of one tensor, mostly
         alike = next((j for j in fine if j < k and x_K[j] is x_K[k]), None)
         reach[k] = _largest(x_K[k]) if alike is None else reach[alike]
     if coarse:
-        # One tensor, mostly, or two: of all candidates but one bit.
-        distinct = {id(x): x for x in (x_K[k] for k in coarse)}
-        thinned = {place: _thin(x, _SAMPLE_AGAIN) for place, x in distinct.items()}
-        samples = [thinned[id(x_K[k])] for k in coarse]
-        sample = samples[0].unsqueeze(0) if len(distinct) == 1 else torch.stack(samples)
+        sample = _sample_of(x_K, coarse)
         codes = _Codes.of([grids[k] for k in coarse], [levels[k] for k in coarse], sample)
         near = torch.stack([previous[coarse] * factor for factor in _NEARBY])
         reach[coarse] = codes.settled(sample, codes.best(sample, near))
     return reach
+
+
+def _by_levels(levels: Sequence[float]) -> tuple[list[int], list[int]]:
+    """The candidates of 12 bits and more, and the others."""
+    fine = [k for k, level in enumerate(levels) if level >= _FINE]
+    return fine, [k for k, level in enumerate(levels) if level < _FINE]
+
+
+def _sample_of(x_K: Sequence[Tensor], own: Sequence[int]) -> Tensor:
+    """Values of these candidates, [1 or candidates, R, M]: one tensor, mostly, or two: of all but one bit."""
+    distinct = {id(x): x for x in (x_K[k] for k in own)}
+    thinned = {place: _thin(x, _SAMPLE_AGAIN) for place, x in distinct.items()}
+    samples = [thinned[id(x_K[k])] for k in own]
+    return samples[0].unsqueeze(0) if len(distinct) == 1 else torch.stack(samples)
+
+
+def _power_of_two(step: Tensor) -> Tensor:
+    """The largest power of two that is at most `step`, in single precision: its exponent alone."""
+    return (step.float().view(torch.int32) & 0x7F800000).view(torch.float32).to(step)
 
 
 def _search(x: Tensor, codes: _Codes) -> Tensor:
