@@ -26,7 +26,7 @@ class PackedIntegers:
     """A safetensors file for `precsearch.load_packed`."""
 
     name = "packed"
-    tolerance = 0.0
+    tolerance = 1e-6  # of the same operations; to the bit where torch multiplies in the same order
 
     def write(self, network: Network, path: Path) -> Written:
         """Write the file."""
