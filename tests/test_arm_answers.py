@@ -9,6 +9,7 @@ from precsearch.allocation import Allocation
 from precsearch.analysis.answers import Answer
 from precsearch.analysis.arm_answers import (
     BEATS,
+    BESIDE,
     MORE,
     REGULARIZES,
     UNIFORM,
@@ -196,23 +197,27 @@ def test_masking_checks_stand_beside_attacks_and_are_counted_over_seeds() -> Non
     assert "learned less uniform (5 seeds, 1 more left out for a failed training): FGSM, mean over" in answer.sentence
 
 
+@pytest.mark.parametrize(
+    ("kind", "question"), [("learned", WITHSTANDS), ("float", BESIDE), ("dropout", BESIDE), ("weight-noise", BESIDE)]
+)
 @pytest.mark.parametrize(("gained", "told"), [(0.05, "yes"), (-0.05, "no"), (0.0, "no")])
-def test_doubted_conditions_do_not_count(gained: float, told: str) -> None:
-    """Attacks seem to hurt the learned arm much less, but its masking checks fail: the other conditions decide."""
+def test_doubted_conditions_do_not_count(kind: str, question: str, gained: float, told: str) -> None:
+    """Attacks seem to hurt the other arm much less, but its masking checks fail: the other conditions decide."""
     draws = np.random.default_rng(0)
     own = []
-    for arm in ("uniform", "learned"):
+    for arm in ("uniform", kind):
         for index in range(8):
-            [(each, found, _)] = measured([record(arm, index)], {index} if arm == "learned" else set())
-            shift = gained * (arm == "learned") + float(draws.normal(0, 1e-4))
+            [(each, found, _)] = measured([record(arm, index)], {index} if arm == kind else set())
+            shift = gained * (arm == kind) + float(draws.normal(0, 1e-4))
             curve = found.attacks[0].model_copy(
-                update={"accuracies": tuple(0.3 + 0.5 * (arm == "learned") + shift for _ in found.attacks[0].epsilons)}
+                update={"accuracies": tuple(0.3 + 0.5 * (arm == kind) + shift for _ in found.attacks[0].epsilons)}
             )
             blur = found.corruptions[1].model_copy(update={"accuracies": (0.8 + shift,)})
             changed = {"attacks": (curve,), "corruptions": (blur,), "bit_flips": (), "perturbations": ()}
             own.append((each, found.model_copy(update=changed), None))
-    arms = arms_of({"uniform": "uniform", "learned": "learned"}, [each for each, *_ in own])
+    arms = arms_of({"uniform": "uniform", kind: kind}, [each for each, *_ in own])
     networks, conditions = disturbed_networks(own, arms)
     [answer] = withstands(disturbed_claims(networks, conditions, pairings(arms, "uniform"), {}, 0.005), "uniform")
+    assert answer.question == question
     assert "(yes, better)" in answer.sentence.split("corruptions")[0], "the attack itself"
     assert answer.told == told

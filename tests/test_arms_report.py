@@ -58,7 +58,7 @@ def test_questions_are_answered_at_the_top(made: RunDirectory, written: Written)
     text = "".join(Words(html).text)
     data = read_arms_data(made, "run")
     questions = list(dict.fromkeys(answer.question for answer in data.compared.answers))
-    assert len(questions) == 5
+    assert len(questions) == 6
     for part, question in zip(written.page.questions, questions, strict=True):
         assert part.question == question and question in text
     for answer in data.compared.answers:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
 from precsearch.analysis.answers import Answer, Told
 from precsearch.analysis.arm_bits import UniformityRow
 from precsearch.analysis.arm_claims import ArmClaim
-from precsearch.analysis.arms import CONTROLS, DRAWN, EQUAL_COST, ERROR, GAP, LEARNED, NLL, STOCHASTIC
+from precsearch.analysis.arms import CONTROLS, DRAWN, EQUAL_COST, ERROR, FLOAT, GAP, LEARNED, NLL, STOCHASTIC
 from precsearch.analysis.intervals import Interval
 from precsearch.analysis.measures import Measure
 
@@ -19,6 +19,7 @@ UNIFORM: Final = "Are learned allocations near-uniform?"
 WITHSTANDS: Final = (
     "At equal cost, is accuracy under attack, noise, corruption and flipped bits higher than with uniform bits?"
 )
+BESIDE: Final = "And in float32, or with other noise in training, which cost more than uniform bits?"
 BEATS: Final = "Does learning the allocation beat uniform or random bits at equal cost?"
 NEAR: Final = 0.5  # bits a layer: nearer to one bit-width for all than to the next
 _ASKED: Final = (GAP, NLL, ERROR)
@@ -102,7 +103,9 @@ def beats(claims: Iterable[ArmClaim], spent: Mapping[tuple[int, str], str]) -> l
 
 
 def withstands(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
-    """For each cell and arm that learns its bits: against uniform ones, under every overall condition.
+    """For each cell and arm that learns its bits, then for float and noise controls: against uniform bits.
+
+    Under every overall condition.
 
     Yes where one is shown better and none worse; no where one is shown worse and none better, or all are equivalent;
     mixed where one is better and one worse. Attacks do not count where masking checks make them doubtful.
@@ -111,10 +114,19 @@ def withstands(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
         claims: from `disturbed_claims`.
         reference: arm of the run that stands in where no arm is uniform.
     """
-    own = [each for each in claims if each.differences.arm.kind in {LEARNED, STOCHASTIC, DRAWN}]
+    kept = list(claims)
+    return [
+        *_withstanding(WITHSTANDS, kept, {LEARNED, STOCHASTIC, DRAWN}, reference),
+        *_withstanding(BESIDE, kept, {FLOAT, *CONTROLS}, reference),
+    ]
+
+
+def _withstanding(
+    question: str, claims: Iterable[ArmClaim], kinds: Collection[str], reference: str
+) -> Iterator[Answer]:
+    own = [each for each in claims if each.differences.arm.kind in kinds]
     others = dict.fromkeys(each.differences.against for each in own)
     bases = [arm for arm in others if arm.kind == "uniform"] or [arm for arm in others if arm.arm == reference]
-    found = []
     for cell in sorted({each.differences.cell for each in own}):
         for arm, base in dict.fromkeys((each.differences.arm, each.differences.against) for each in own):
             mine = [each for each in own if each.differences.pair == (cell, arm, base)]
@@ -124,8 +136,7 @@ def withstands(claims: Iterable[ArmClaim], reference: str) -> list[Answer]:
                 caveat = next((each.caveat for each in mine if each.caveat), "")
                 void = ", so the attacks do not count" if len(counted) < len(mine) else ""
                 doubt = f" Masking checks: {caveat}{void}." if caveat else ""
-                found.append(Answer(WITHSTANDS, mine[0].at, told, f"{_at(mine[0].at)}{_listed(mine)}{doubt}"))
-    return found
+                yield Answer(question, mine[0].at, told, f"{_at(mine[0].at)}{_listed(mine)}{doubt}")
 
 
 def _room(random: Sequence[UniformityRow]) -> str:

@@ -22,6 +22,7 @@ NLL: Final = "test_loss"
 METRICS: Final = (ERROR, GAP, NLL, LOSS_GAP, "test_brier", "test_ece")
 COSTS: Final = ("model_size", "bitops")
 DRAWN: Final = "drawn"
+FLOAT: Final = "float"
 STOCHASTIC: Final = "stochastic"
 LEARNED: Final = "learned"
 EQUAL_COST: Final = ("uniform", "random")  # deterministic allocations that keep the same budget
