@@ -112,6 +112,12 @@ class TestExported:
         kept = json.loads(out)["report"]["written"]["kept"]
         assert [(each["layer"], each["bits"]) for each in kept] == [("fc1", 2), ("out", None)]
 
+    def test_a_layer_alone_whose_layers_were_not_copied(self, call, runs, tmp_path):
+        copied = shutil.copytree(runs["grid"], tmp_path / "copied")
+        (copied / "layers.json").unlink()
+        status, _, err = call(copied, "--training", "0000-retrained-2-fc1-00", "--format", "packed", "-o", "net")
+        assert status == 1 and "was layers.json copied too?" in err and not Path("net").exists()
+
     def test_a_trial_by_number(self, call, runs):
         assert call(runs["search"], "--trial", 0, "--format", "packed", "-o", "a")[0] == 0
         assert call(runs["search"], "--format", "packed", "-o", "b")[0] == 0

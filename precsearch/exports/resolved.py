@@ -26,6 +26,11 @@ def experiment_of_choice(choice: Choice) -> Experiment:
         from precsearch.study.arms.plan import arm_experiment, plan_arms
 
         plan, label = plan_arms(experiment, read_layers(choice.run)), choice.record.label
-        arm = next(training.arm for training in plan.trainings if training.arm.label == label)
+        arm = next((training.arm for training in plan.trainings if training.arm.label == label), None)
+        if arm is None:
+            raise RunDirectoryError(
+                f"an arm of the experiment must have the training's name, but none of {choice.run.experiment} is "
+                f"{label!r}; was layers.json copied too?"
+            )
         return arm_experiment(experiment, {}, arm, choice.record.params)
     return apply_point(experiment, choice.record.params)

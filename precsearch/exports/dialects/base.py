@@ -17,6 +17,7 @@ FLOAT: Final = "float32"
 LEFT_OUT: Final = "left out"
 DIMENSIONS: Final = ("1d", "2d", "3d")
 CONVOLUTIONS: Final = (*(f"Conv{d}" for d in DIMENSIONS), *(f"ConvTranspose{d}" for d in DIMENSIONS))
+QUANTIZED: Final = ("Linear", "Embedding", *CONVOLUTIONS)  # what most tools quantize
 
 
 @dataclass(frozen=True)

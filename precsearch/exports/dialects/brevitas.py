@@ -7,7 +7,7 @@ from typing import Any, Final
 from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import AllocationError
 from precsearch.exports.dialects.base import (
-    CONVOLUTIONS,
+    QUANTIZED,
     Entry,
     Given,
     Held,
@@ -22,8 +22,7 @@ from precsearch.exports.dialects.base import (
 from precsearch.exports.dialects.source import Source
 from precsearch.exports.report import WrittenText
 
-_TYPES: Final = ("Linear", "Embedding", *CONVOLUTIONS)
-_LIMITS: Final = Limits("Brevitas", ("weight", "activation"), _TYPES, least=2)
+_LIMITS: Final = Limits("Brevitas", ("weight", "activation"), QUANTIZED, least=2)
 _PREFIXES: Final[dict[str, Target]] = {"weight": "weight", "input": "activation"}
 _DEFAULT: Final = 8  # bits of the quantizers named Int8..., where no width is given
 _INTEGERS: Final = ("Int8", "Uint8", "ShiftedUint8")
@@ -38,7 +37,7 @@ class Brevitas:
     def write(self, allocation: Allocation) -> WrittenText:
         """The arguments of every layer that Brevitas has."""
         held = holding(_LIMITS, allocation)
-        document = {layer.name: _arguments(layer, held) for layer in allocation.layers if layer.type in _TYPES}
+        document = {layer.name: _arguments(layer, held) for layer in allocation.layers if layer.type in QUANTIZED}
         return written(allocation, document, held, grid_note(allocation, "Brevitas"))
 
     def speaks(self, data: Any) -> bool:

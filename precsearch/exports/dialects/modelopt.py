@@ -10,7 +10,7 @@ from typing import Any, Final
 from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import AllocationError
 from precsearch.exports.dialects.base import (
-    CONVOLUTIONS,
+    QUANTIZED,
     Entry,
     Given,
     Holding,
@@ -24,8 +24,7 @@ from precsearch.exports.dialects.base import (
 from precsearch.exports.dialects.source import Source
 from precsearch.exports.report import WrittenText
 
-_TYPES: Final = ("Linear", "Embedding", *CONVOLUTIONS)
-_LIMITS: Final = Limits("ModelOpt", ("weight", "activation"), _TYPES, least=2)
+_LIMITS: Final = Limits("ModelOpt", ("weight", "activation"), QUANTIZED, least=2)
 _QUANTIZERS: Final[dict[str, Target]] = {"weight_quantizer": "weight", "input_quantizer": "activation"}
 _OTHERS: Final = "output_quantizer"
 
@@ -107,7 +106,7 @@ def _entry_of_old(source: Source, name: str, value: object) -> dict[str, Any]:
 
 def _matched(pattern: str, parent: str | None, types: Types) -> Iterator[Part]:
     for layer, kind in types.items():
-        if kind not in _TYPES:
+        if kind not in QUANTIZED:
             continue
         for quantizer, target in _QUANTIZERS.items():
             if fnmatch(f"{layer}.{quantizer}", pattern) and parent in (None, f"nn.{kind}"):

@@ -11,8 +11,8 @@ from typing import Any, Final
 from precsearch.allocation import Allocation, LayerPrecision, Target
 from precsearch.errors import AllocationError
 from precsearch.exports.dialects.base import (
-    CONVOLUTIONS,
     LEFT_OUT,
+    QUANTIZED,
     Entry,
     Given,
     Held,
@@ -26,8 +26,7 @@ from precsearch.exports.dialects.source import Source
 from precsearch.exports.report import WrittenText
 
 _KEY: Final = "bitwidth_per_scope"
-_TYPES: Final = ("Linear", "Embedding", *CONVOLUTIONS)
-_OPERATIONS: Final = {name: re.sub(r"(?<=v)Transpose", "_transpose", name).lower() for name in _TYPES}
+_OPERATIONS: Final = {name: re.sub(r"(?<=v)Transpose", "_transpose", name).lower() for name in QUANTIZED}
 _LEAST: Final = 2
 _UNKNOWN: Final = "*"  # a class that an allocation does not know
 _WHY_FLOAT: Final = "the list has bits only: what it does not name has the configuration's own"
@@ -42,7 +41,7 @@ class Nncf:
 
     def write(self, allocation: Allocation) -> WrittenText:
         """The `compression` part of a configuration."""
-        limits = Limits("NNCF", self.carries, _TYPES, least=_LEAST)
+        limits = Limits("NNCF", self.carries, QUANTIZED, least=_LEAST)
         held = holding(limits, allocation)
         for part, each in held.items():
             if part[1] == "activation":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from precsearch.errors import ExportError
 from precsearch.exports.network.network import Network
-from precsearch.exports.network.ties import on_a_tie
+from precsearch.exports.network.ties import rounded_otherwise
 from precsearch.exports.report import ExportReport, Rerun, Written
 from precsearch.files import write_atomically
 
@@ -85,7 +85,7 @@ def run_again(network: Network, how: NetworkFormat, path: Path) -> Rerun:
             "nothing was left; please report this"
         )
     distances, agreement = distances_of(outputs, expected), share(outputs.argmax(1) == expected.argmax(1))
-    ties = _ties(network, distances, how.tolerance)
+    ties = _ties(network, outputs, distances, how.tolerance)
     difference = float(distances[~ties].max())
     if not difference <= how.tolerance:  # NaN as well
         raise ExportError(
@@ -115,13 +115,17 @@ def distances_of(outputs: Tensor, expected: Tensor) -> Tensor:
     return (outputs - expected).abs().flatten(1).amax(1) / largest
 
 
-def _ties(network: Network, distances: Tensor, tolerance: float) -> Tensor:
-    """Inputs that are too far, and may be, as a value of theirs lies between two levels, bool [N]; none of too many."""
-    far, none = ~(distances <= tolerance), torch.zeros(len(distances), dtype=torch.bool)
-    if not 0 < int(far.sum()) <= _MOST_TIES * len(distances):
-        return none
-    excused = all(on_a_tie(network.model, network.inputs[at : at + 1]) for at in far.nonzero()[:, 0].tolist())
-    return far if excused else none
+def _ties(network: Network, outputs: Tensor, distances: Tensor, tolerance: float) -> Tensor:
+    """Inputs that are too far because values between two levels were rounded otherwise, bool [N]; none of too many."""
+    far, ties = ~(distances <= tolerance), torch.zeros(len(distances), dtype=torch.bool)
+    if int(far.sum()) <= _MOST_TIES * len(distances):
+        allowed = tolerance * float(network.outputs.abs().max())
+        for at in far.nonzero()[:, 0].tolist():
+            one = slice(at, at + 1)
+            ties[at] = rounded_otherwise(network.model, network.inputs[one], outputs[one], allowed)
+            if not ties[at]:
+                break  # it will not be left: the others need no explanation
+    return ties
 
 
 def share(which: Tensor) -> float:
