@@ -248,7 +248,7 @@ class TestHls4ml:
         with pytest.raises(ExportError, match="does not read ConvTranspose, MaxPool, which"):
             check_operators(by_channel, known - {"MaxPool", "ConvTranspose"})
 
-    def test_the_file_is_in_hls4mls_form_and_runs(self, tmp_path: Path) -> None:
+    def test_the_file_is_in_hls4mls_form_and_runs(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         model = nn.Sequential(
             nn.Conv2d(2, 4, 3, bias=False),
             nn.BatchNorm2d(4),
@@ -259,6 +259,7 @@ class TestHls4ml:
         )
         made = network([2, 3, 5], model, **HLS4ML)
         exported = export_model(made.model, made.allocation, "hls4ml", tmp_path / "net.onnx", inputs=X)
+        assert capfd.readouterr() == ("", ""), "onnxruntime logs of every node that qonnx hands it"
         assert exported.report is not None and exported.report.rerun.difference < 2e-6
         graph = onnx.load(tmp_path / "net.onnx").graph
         assert graph.input[0].name == "global_in"

@@ -7,8 +7,8 @@ channels last, and products of matrices with their weight second.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Collection
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO
@@ -28,7 +28,6 @@ _WRITTEN: Final = "convert it with hls4ml.converters.convert_from_onnx_model, as
 _ADDED: Final = ("Add", "Sub", "Mul", "Div")
 _SHOWN: Final = 8  # names in a message
 _OUTER: Final = 2  # dimensions of a linear layer's input
-_ERRORS_ONLY, _WARNINGS = 3, 2  # onnxruntime's words for what it logs
 
 
 class Hls4ml:
@@ -48,8 +47,7 @@ class Hls4ml:
 
     def read(self, network: Network, path: Path) -> Run:
         """Run the file with qonnx's own executor; hls4ml's C++ takes minutes to compile, and a compiler."""
-        with silent():
-            return executor(path)
+        return executor(path)
 
 
 def check_profile(allocation: Allocation) -> None:
@@ -124,7 +122,7 @@ def _for_hls4ml(network: Network) -> Any:
     """The model after what hls4ml asks of a QONNX model."""
     cleanup = part_of_qonnx("util.cleanup.cleanup_model")
     graph = quantized_graph(network)
-    with silent():
+    with quiet():
         try:
             model = cleanup(part_of_qonnx("core.modelwrapper.ModelWrapper")(graph))
             if network.inputs.dim() > _OUTER:
@@ -146,15 +144,3 @@ def _without_batch(model: Any) -> None:
             while value is not None and value.ndim > 1 and value.shape[0] == 1:
                 value = value[0]
                 model.set_initializer(name, value)
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Without what onnxruntime logs of single nodes that qonnx hands it."""
-    onnxruntime = import_module("onnxruntime")
-    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
-    try:
-        with quiet():
-            yield
-    finally:
-        onnxruntime.set_default_logger_severity(_WARNINGS)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OPSET: Final = 18  # the oldest that torch writes
 _BATCH: Final = 100
+_ERRORS_ONLY, _WARNINGS = 3, 2  # onnxruntime's words for what it logs
 _STORED: Final = "weights are stored in float32, on their grids; what reads the file takes their bits from its nodes"
 
 
@@ -120,8 +121,13 @@ def _execute(model: Any, inputs: Tensor) -> Tensor:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what qonnx and what it uses say of their own code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"qonnx\.")  # what it makes is run again
-        yield
+    """Without what qonnx and what it uses say of their own code, and of single nodes that it hands to onnxruntime."""
+    onnxruntime = import_module("onnxruntime")
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"qonnx\.")  # what it makes is run again
+            yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
