@@ -157,6 +157,9 @@ class Wrong:
     def read(self, network: Network, path: Path) -> Any:
         return lambda inputs: network.outputs * torch.nan if self.returns is None else self.returns
 
+    def watch(self, network: Network, path: Path) -> None:
+        pass
+
 
 @dataclass
 class Unwilling(Wrong):

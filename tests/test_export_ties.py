@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from precsearch.conversion import calibrate
 from precsearch.errors import ExportError
 from precsearch.exports.network.leave import leave
 from precsearch.exports.network.network import Network
-from precsearch.exports.network.ties import _Forward, _watched, rounded_otherwise, ties_of
+from precsearch.exports.network.onnx_qdq import OnnxQdq
+from precsearch.exports.network.qonnx import Qonnx
 from precsearch.exports.report import Written
 from precsearch.models import MODELS
 from precsearch.quantization.quantizers import ActivationQuantizer
@@ -32,12 +34,30 @@ class Pretends:
         return Written()
 
     def read(self, network: Network, path: Path):
-        moves = torch.zeros(len(network.inputs), 1)
-        for at, by in self.moved.items():
-            moves[at] = by * network.outputs.abs().max()
-        with torch.no_grad():
-            outputs = network.outputs if self.inputs is None else network.model(self.inputs)
-        return lambda inputs: outputs + moves
+        return lambda inputs: self.watch(network, path)(inputs)[0]
+
+    def watch(self, network: Network, path: Path):
+        """Of the inputs that are asked for, told by where they are among the network's."""
+
+        def run(inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+            places = [int((network.inputs == each).flatten(1).all(1).nonzero()[0]) for each in inputs]
+            outputs, rounded = look(network.model, (network.inputs if self.inputs is None else self.inputs)[places])
+            moves = torch.tensor([[self.moved.get(place, 0.0)] for place in places])
+            return outputs + moves * network.outputs.abs().max(), rounded
+
+        return run
+
+
+@torch.no_grad()
+def look(model: nn.Module, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What a model returns, and what its quantizers do on the way."""
+    rounded: list[Tensor] = []
+    quantizers = [each for each in model.modules() if isinstance(each, ActivationQuantizer)]
+    hooks = [each.register_forward_hook(lambda _, args, made: rounded.append(made)) for each in quantizers]
+    outputs = model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return outputs, rounded
 
 
 @pytest.fixture
@@ -63,20 +83,15 @@ def step_of(network: Network) -> float:
     return float(next(each for each in network.model.modules() if isinstance(each, ActivationQuantizer)).ranges().step)
 
 
-def rounding_otherwise(network: Network, *at: int) -> Tensor:
+def rounding_otherwise(network: Network, *places: int, by: float = 0.01) -> Tensor:
     """The inputs, but those at these places a little to the other side of their ties, each of which torch made even."""
     inputs, step = network.inputs.clone(), step_of(network)
-    for place in at:
-        for tie in ties_of(network.model, network.inputs[place : place + 1]):
-            inputs[place].view(-1)[tie.index] += 0.01 * step * (1 if tie.move > 0 else -1)
+    for place in places:
+        codes = inputs[place] / step
+        between = (codes - codes.floor() - 0.5).abs() < 1e-3
+        assert between.any()
+        inputs[place] += between * torch.where(codes.round() > codes, -by, by) * step
     return inputs
-
-
-def test_finds_ties(network):
-    found = [len(ties_of(network.model, network.inputs[at : at + 1])) for at in range(INPUTS)]
-    assert found == [int(at in {2, 3, 4}) for at in range(INPUTS)]
-    read = [each for each in network.model.modules() if isinstance(each, ActivationQuantizer)]
-    assert not any(each._forward_hooks for each in read)
 
 
 def test_ties_are_counted_and_told(network, tmp_path):
@@ -85,12 +100,13 @@ def test_ties_are_counted_and_told(network, tmp_path):
     assert rerun.difference == pytest.approx(5e-5, rel=1e-2)
 
 
-def test_several_ties_of_one_input(network, tmp_path):
-    inputs, step = network.inputs.clone(), step_of(network)
-    inputs[2, :3] = torch.tensor([0.5, 1.5, 2.5]) * step
+def test_several_ties_of_every_input(network, tmp_path):
+    inputs = network.inputs.clone()
+    inputs[:, :4] = torch.tensor([0.5, 1.5, 2.5, 3.5]) * step_of(network)
+    inputs[:, 4] = torch.arange(INPUTS) * 0.01 * step_of(network)  # no two are alike
     several = Network("several", network.model, network.allocation, inputs)
-    assert len(ties_of(several.model, inputs[2:3])) >= 3
-    assert leave(several, Pretends({}, rounding_otherwise(several, 2)), tmp_path / "file").rerun.ties == 1
+    made = leave(several, Pretends({}, rounding_otherwise(several, *range(INPUTS))), tmp_path / "file").rerun
+    assert made.ties == INPUTS and made.difference == 0
 
 
 @pytest.mark.parametrize("moved", [{7: 0.1}, {2: 0.1}, {2: 1e-3, 7: 0.1}, {3: -0.02}, {7: float("nan")}])
@@ -102,31 +118,57 @@ def test_other_differences_are_no_ties(network, tmp_path, moved):
         assert not list(tmp_path.iterdir())
 
 
-def test_most_inputs_are_no_ties(network, tmp_path):
-    ties = Network("ties", network.model, network.allocation, network.inputs[[2, 3, 4] * 3 + [0]])
-    assert leave(ties, Pretends({}, rounding_otherwise(ties, *range(5))), tmp_path / "file").rerun.ties == 5
+def test_values_that_are_not_between_levels(network, tmp_path):
+    """A program that rounds down what torch rounds up, a hundredth of a step from the middle; or by two levels."""
+    near, far = network.inputs.clone(), network.inputs.clone()
+    near[7, 0] += 0.51 * step_of(network)
+    far[2] += (near[7] != network.inputs[7]) * 2 * step_of(network)
+    for inputs in (near, far):
+        with pytest.raises(ExportError, match="must run as the network does"):
+            leave(network, Pretends({}, inputs), tmp_path / "file")
+
+
+def test_a_file_that_cannot_be_looked_into_has_no_excuse(network, tmp_path, monkeypatch):
+    how = Pretends({}, rounding_otherwise(network, 2))
+    outputs = look(network.model, how.inputs)[0]
+    assert leave(network, how, tmp_path / "seen").rerun.ties == 1
+    monkeypatch.setattr(how, "read", lambda *_: lambda inputs: outputs)
+    monkeypatch.setattr(how, "watch", lambda *_: None)
     with pytest.raises(ExportError, match="must run as the network does"):
-        leave(ties, Pretends({}, rounding_otherwise(ties, *range(6))), tmp_path / "other")
+        leave(network, how, tmp_path / "file")
 
 
-def test_a_large_network_with_ties_for_every_input(tmp_path):
-    """That there are ties excuses nothing; what they make does."""
+def wrong(how: type) -> type:
+    """The same format, but one number of the file is a little off."""
+
+    class Wrong(how):
+        def write(self, network: Network, path: Path) -> Written:
+            told = super().write(network, path)
+            model = onnx.load(path)
+            bias = next(each for each in model.graph.initializer if each.name.startswith("fc.bias"))
+            value = onnx.numpy_helper.to_array(bias).copy()
+            value[3] += 0.002 * float(network.outputs.abs().max())
+            bias.CopyFrom(onnx.numpy_helper.from_array(value, bias.name))
+            path.write_bytes(model.SerializeToString())
+            return told
+
+    return Wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [OnnxQdq, Qonnx])
+def test_a_large_network_of_8_bits(tmp_path, how):
+    """Many values of every input lie between two levels; an error beside them is found all the same."""
     torch.manual_seed(0)
     inputs = torch.rand(6, 3, 32, 32)
+    own = MODELS["resnet20"]((3, 32, 32), 10)
     searchable = precsearch.SearchableModel(
-        MODELS["resnet20"]((3, 32, 32), 10), precsearch.Budget("average_bits", 4), inputs[:2]
+        own, precsearch.Budget("average_bits", 8), inputs[:2], bits=[8], sampler="uniform"
     )
     calibrate(searchable, inputs)
     allocation, model = searchable.allocation(), searchable.freeze().eval()
     network = Network("resnet20", model, allocation, inputs)
-    found = [ties_of(model, inputs[at : at + 1]) for at in range(6)]
-    assert all(found)
+    rerun = leave(network, how(), tmp_path / "file").rerun
+    assert rerun.agreement == 1 and rerun.difference <= how.tolerance
     with pytest.raises(ExportError, match="must run as the network does"):
-        leave(network, Pretends({1: 0.01}), tmp_path / "file")
-    tie = found[1][-1]
-    otherwise = network.outputs.clone()
-    with torch.no_grad(), _watched(model, _Forward({(tie.quantizer, tie.call): [tie]})):
-        otherwise[1] = model(inputs[1:2])[0]
-    allowed = 1e-6 * float(otherwise.abs().max())
-    assert rounded_otherwise(model, inputs[1:2], otherwise[1:2], allowed)
-    assert not rounded_otherwise(model, inputs[1:2], otherwise[1:2] + 100 * allowed, allowed)
+        leave(network, wrong(how)(), tmp_path / "other")

@@ -50,6 +50,9 @@ class FloatWeights:
         model.load_state_dict(model.state_dict() | plain.state_dict())
         return lambda inputs: in_batches(model, inputs)
 
+    def watch(self, network: Network, path: Path) -> None:
+        """Torch runs the file, as it runs the network."""
+
 
 def _of_inputs(network: Network, plain: nn.Module) -> list[str]:
     """What the float model makes of the file, where the network quantizes what its layers read."""

@@ -6,6 +6,7 @@ every quantized input passes one node ``precsearch::QuantizedInput``, which a fo
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ DOMAIN: Final = "precsearch"
 MARK: Final = "QuantizedInput"
 INPUT: Final = "input"
 OUTPUT: Final = "output"
+ROUNDED: Final = "rounded_input_"  # the names of quantized inputs begin so, with their place in the forward
 _TRACED: Final = 2  # samples: one would be compiled in as a constant
 
 
@@ -87,6 +89,7 @@ def onnx_graph(network: Network, opset: int) -> OnnxGraph:
     model = marked(network.model)
     sample = network.inputs[:1].repeat(_TRACED, *[1] * (network.inputs.dim() - 1))
     proto = _traced(model, sample, opset, network.name)
+    _name_marks(proto)
     present = {each.name for each in proto.graph.initializer}
     tied: dict[int, list[str]] = {}
     for name, weight in weights_of(network.model).items():
@@ -177,6 +180,25 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _name_marks(proto: ModelProto) -> None:
+    """Let the results of marks say where in the forward they are."""
+    marks = [node for node in proto.graph.node if is_mark(node)]
+    names = {node.output[0]: f"{ROUNDED}{place:04d}" for place, node in enumerate(marks)}
+    for node in proto.graph.node:
+        for given in (node.input, node.output):
+            renamed = [names.get(name, name) for name in given]
+            del given[:]
+            given.extend(renamed)
+    for value in proto.graph.value_info:
+        value.name = names.get(value.name, value.name)
+
+
+def rounded_names(proto: ModelProto) -> list[str]:
+    """Names of the quantized inputs that a lowered graph computes, in the order of the forward."""
+    made = (name for node in proto.graph.node for name in node.output)
+    return sorted(name for name in made if re.fullmatch(ROUNDED + r"\d+", name))
 
 
 def _check_every_mark(proto: ModelProto, model: nn.Module) -> None:

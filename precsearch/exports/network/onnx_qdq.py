@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +12,10 @@ from torch import Tensor
 import precsearch
 from precsearch.exports.network.extras import require
 from precsearch.exports.network.holdings import hold
-from precsearch.exports.network.leave import Run, distances_of
+from precsearch.exports.network.leave import Run, Watched, distances_of
 from precsearch.exports.network.network import Network
-from precsearch.exports.network.onnx_graph import onnx_graph
-from precsearch.exports.network.onnx_session import ACCURACY, outputs_of, session
+from precsearch.exports.network.onnx_graph import onnx_graph, rounded_names
+from precsearch.exports.network.onnx_session import ACCURACY, outputs_of, session, watched
 from precsearch.exports.network.qdq import to_qdq
 from precsearch.exports.report import Written
 
@@ -49,6 +50,10 @@ class OnnxQdq:
         """Run the file with onnxruntime, its optimizations off."""
         plain = session(str(path), optimized=False)
         return lambda inputs: outputs_of(plain, inputs)
+
+    def watch(self, network: Network, path: Path) -> Watched:
+        """Run the file with onnxruntime, its optimizations off, and look at what it rounds."""
+        return watched(str(path), rounded_names(import_module("onnx").load(path)))
 
 
 def _describe(model: ModelProto, network: Network) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -37,3 +38,23 @@ def outputs_of(session: Any, inputs: Tensor) -> Tensor:
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: batch.numpy()})[0] for batch in torch.split(inputs, _BATCH)]
     return torch.cat([torch.from_numpy(part) for part in parts])
+
+
+def watched(path: str, names: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, list[Tensor]]]:
+    """What runs a file without optimizations -> its output, and the values of these names inside it.
+
+    Args:
+        path: of a file of one input and one output.
+        names: of float32 tensors.
+    """
+    onnx = import_module("onnx")
+    model = onnx.load(path)
+    told = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names]
+    model.graph.output.extend(told)
+    inside = session(model.SerializeToString(), optimized=False)
+
+    def run(inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        output, *rounded = map(torch.from_numpy, inside.run(None, {inside.get_inputs()[0].name: inputs.numpy()}))
+        return output, rounded
+
+    return run

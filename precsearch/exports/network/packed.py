@@ -44,6 +44,9 @@ class PackedIntegers:
         load_packed(model, path)
         return lambda inputs: in_batches(model, inputs)
 
+    def watch(self, network: Network, path: Path) -> None:
+        """Torch runs the file, as it runs the network."""
+
 
 def pack_network(network: Network) -> Packed:
     """What a packed file of the network holds.

@@ -16,9 +16,9 @@ import precsearch
 from precsearch.allocation import Target, TargetPrecision
 from precsearch.errors import ExportError
 from precsearch.exports.network.extras import require
-from precsearch.exports.network.leave import Run
+from precsearch.exports.network.leave import Run, Watched
 from precsearch.exports.network.network import Network
-from precsearch.exports.network.onnx_graph import onnx_graph
+from precsearch.exports.network.onnx_graph import onnx_graph, rounded_names
 from precsearch.exports.network.quant_nodes import operator_of, with_quant_nodes
 from precsearch.exports.report import Kept, Written
 from precsearch.quantization.grids import activation_grid, weight_grid
@@ -47,6 +47,20 @@ class Qonnx:
     def read(self, network: Network, path: Path) -> Run:
         """Run the file with qonnx's own executor."""
         return executor(path)
+
+    def watch(self, network: Network, path: Path) -> Watched:
+        """Run the file with qonnx's own executor, sample by sample, and look at what it rounds."""
+        with quiet():
+            model = part_of_qonnx("core.modelwrapper.ModelWrapper")(str(path))
+        names = rounded_names(model.model)
+
+        def run(inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+            with quiet():
+                found = [_values(model, sample) for sample in torch.split(inputs, 1)]
+            inside = [torch.cat([torch.from_numpy(values[name]) for values in found]) for name in names]
+            return torch.cat([torch.from_numpy(values[model.graph.output[0].name]) for values in found]), inside
+
+        return run
 
 
 def quantized_graph(network: Network) -> ModelProto:
@@ -107,16 +121,23 @@ def _for_batch(model: Any, size: int) -> Any:
 
 
 def _execute(model: Any, inputs: Tensor) -> Tensor:
-    # By the names in the file: an input of another name is passed over in silence.
-    source, result = model.graph.input[0].name, model.graph.output[0].name
+    return torch.from_numpy(_values(model, inputs)[model.graph.output[0].name])
+
+
+def _values(model: Any, inputs: Tensor) -> dict[str, Any]:
+    """Everything that a model computes, by name."""
+    # By the name in the file: an input of another name is passed over in silence.
+    given = {model.graph.input[0].name: inputs.numpy()}
     try:
-        found = part_of_qonnx("core.onnx_exec.execute_onnx")(model, {source: inputs.numpy()})[result]
+        found: dict[str, Any] = part_of_qonnx("core.onnx_exec.execute_onnx")(
+            model, given, return_full_exec_context=True
+        )
     except Exception as error:  # whatever onnxruntime, NumPy or qonnx raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(
             f"qonnx cannot run the written file: {reason}; it needs the onnx of pip install 'precsearch[qonnx]'"
         ) from error
-    return torch.from_numpy(found)
+    return found
 
 
 @contextmanager
