@@ -14,7 +14,7 @@ from precsearch.experiment import Experiment, bundled, load_experiment
 from precsearch.experiment.cells import arms_of, cells_of
 from precsearch.results import RunDirectory
 
-PAPERS = ["lacey_mnist", "lacey_imagenet", "sung_mlp", "sung_cnn"]
+PAPERS = ["lacey_mnist", "lacey_cifar", "lacey_imagenet", "sung_mlp", "sung_cnn"]
 DIGITS = ("data={name: digits, validation: 300, train_limit: 200, batch_size: 50}", "executor={name: inprocess}")
 Call = Callable[..., tuple[int, str, str]]
 
@@ -48,7 +48,7 @@ def test_every_variant_of_the_header_is_an_experiment(name: str) -> None:
 
 
 def test_what_is_compared_after_lacey() -> None:
-    for name, seeds, cells in (("lacey_mnist", 30, 2), ("lacey_imagenet", 3, 2)):
+    for name, seeds, cells in (("lacey_mnist", 30, 2), ("lacey_cifar", 10, 2), ("lacey_imagenet", 3, 2)):
         experiment = load_experiment(bundled(name))
         assert experiment.compare is not None
         assert experiment.compare.seeds == seeds and len(cells_of(experiment)) == cells
@@ -79,13 +79,14 @@ def ran(call: Call, name: str, folder: Path, *changes: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_lacey_mnist_small(tmp_path: Path, call: Call) -> None:
+@pytest.mark.parametrize(("name", "model"), [("lacey_mnist", "mlp"), ("lacey_cifar", "convnet")])
+def test_lacey_small(tmp_path: Path, call: Call, name: str, model: str) -> None:
     labels = ran(
-        call, "lacey_mnist", tmp_path / "run", *DIGITS, "model={name: mlp}", "compare.seeds=2", "compare.tune.seeds=1",
+        call, name, tmp_path / "run", *DIGITS, f"model={{name: {model}}}", "compare.seeds=2", "compare.tune.seeds=1",
         "inner.epochs={warmup: 1, search: 2, finetune: 1}", "compare.at={inner.budget.limit: [3.0]}",
         "evaluate={images: 20, attacks: [fgsm], epsilons: [0.1]}",
     )  # fmt: skip
-    assert labels == arms(load_experiment(bundled("lacey_mnist")))
+    assert labels == arms(load_experiment(bundled(name)))
 
 
 @pytest.mark.slow
