@@ -29,13 +29,11 @@ class _Replay:
     Attributes:
         rounded: what the other program rounded each quantized input to, in the order of the forward.
         calls: of quantizers so far.
-        ties: values rounded otherwise, so far.
         agrees: whether every other value was rounded alike, so far.
     """
 
     rounded: Sequence[Tensor]
     calls: int = 0
-    ties: int = 0
     agrees: bool = True
 
     def take(self, quantizer: ActivationQuantizer, args: tuple[Any, ...], own: Tensor) -> Tensor:
@@ -48,7 +46,6 @@ class _Replay:
         differs = (theirs - own).abs() > step / 2
         other = own + step * torch.sign(theirs - own)
         tie = differs & ((theirs - other).abs() < step / 4) & _between_levels(quantizer, args[0])
-        self.ties += int(tie.sum())
         self.agrees &= bool((tie == differs).all())
         return torch.where(tie, other, own)
 
