@@ -1,0 +1,114 @@
+"""Puts what a comparison or a grid found onto a page of docs/: means, answers, and figures, each with its CSV.
+
+precsearch run search_spaces/lacey_mnist.yaml --output runs/lacey
+precsearch report runs/lacey
+python docs/make_paper_results.py runs/lacey lacey.md arms-error arms-gap
+
+All of it stands on the page between the marks `<!-- results: EXPERIMENT -->` and `<!-- end -->`, which it has to have;
+the figures go to docs/images/EXPERIMENT/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from precsearch.experiment import load_experiment
+from precsearch.experiment.cells import seeds_of
+from precsearch.experiment.loading import fingerprint
+from precsearch.report.arms.reading import read_arms_data
+from precsearch.report.arms.terminal import answers_dict
+from precsearch.results import RunDirectory
+
+DOCS = Path(__file__).parent
+MEANS: Final = {  # figure -> heading, and the factor and decimals it is told with
+    "arms-error": ("test error, %", 100, 2),
+    "arms-gap": ("train-test gap, points", 100, 2),
+    "arms-nll": ("test NLL, nats", 1, 3),
+    "arms-ece": ("test ECE", 1, 3),
+}
+
+
+def made_by(run: RunDirectory) -> str:
+    """Command, seeds, date, hardware and the experiment's hash, in one line."""
+    experiment = load_experiment(run.experiment)
+    machine: dict[str, Any] = json.loads(run.environment.read_text(encoding="utf-8"))
+    command = " ".join(machine["command"])
+    packages = machine["packages"]
+    states = [record.state for _, record in run.trainings()]
+    return (
+        f"Made by `{command}`: {seeds_of(experiment)} seeds, {states.count('complete')} of {len(states)} trainings "
+        f"complete; begun on {machine['started'][:10]}, {machine['cpu_count']} cores ({machine['platform']}), torch "
+        f"{packages['torch']}; experiment `{fingerprint(experiment)}`."
+    )
+
+
+def means(run: RunDirectory) -> list[str]:
+    """A table of the arms' means over seeds with their 95 % intervals; nothing of a grid."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    shown = [figure for figure in MEANS if (run.path / "figures" / f"{figure}.csv").exists()]
+    for figure in shown:
+        _, factor, digits = MEANS[figure]
+        with (run.path / "figures" / f"{figure}.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["seed"] == "" and row["low"]:
+                    value = list(row.values())[5]
+                    mean, low, high = (factor * float(each) for each in (value, row["low"], row["high"]))
+                    told = f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+                    cells.setdefault((row["at"], f"{row['arm']} | {row['seeds']}"), []).append(told)
+    if not shown:
+        return []
+    headings = ["at", "arm", "seeds", *(MEANS[figure][0] for figure in shown)]
+    lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
+    return [*lines, *(f"| {' | '.join([*names, *values])} |" for names, values in cells.items()), ""]
+
+
+def answers(run: RunDirectory) -> list[str]:
+    """Every question with its answers, word for word as `precsearch list` tells them."""
+    lines, question = [], None
+    for each in answers_dict(read_arms_data(run, ""))["answers"]:
+        if each["question"] != question:
+            question = each["question"]
+            lines += ["", f"**{question}**", ""]
+        lines.append(f"- *{each['answer']}*: {each['sentence']}")
+    return [*lines, ""]
+
+
+def figures(run: RunDirectory, name: str, wanted: list[str]) -> list[str]:
+    """Copy the figures; what shows them, as Markdown."""
+    folder = DOCS / "images" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for figure in wanted:
+        for ending in ("svg", "csv"):
+            shutil.copyfile(run.path / "figures" / f"{figure}.{ending}", folder / f"{figure}.{ending}")
+        at = f"images/{name}/{figure}"
+        lines += [f"![{figure}]({at}.svg)", "", f"[{figure}.csv]({at}.csv)", ""]
+    return lines
+
+
+def main() -> None:
+    """Copy, and put between the marks."""
+    parser = argparse.ArgumentParser(description="Put the results of a run on a page.")
+    parser.add_argument("run", type=Path, help="run directory with its report")
+    parser.add_argument("page", help="page of docs/")
+    parser.add_argument("figures", nargs="+", help="names of figures")
+    arguments = parser.parse_args()
+    run = RunDirectory(arguments.run)
+    name, page = load_experiment(run.experiment).name, DOCS / arguments.page
+    marks = re.compile(rf"(?<=<!-- results: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    text = page.read_text(encoding="utf-8")
+    if not marks.search(text):
+        raise SystemExit(f"{page} has no marks `<!-- results: {name} -->` and `<!-- end -->`")
+    shown = ["", made_by(run), "", *means(run), *figures(run, name, arguments.figures), *answers(run)]
+    page.write_text(marks.sub(lambda _: "\n".join([*shown, ""]), text), encoding="utf-8")
+    print(f"wrote the results of {name} onto {page}")
+
+
+if __name__ == "__main__":
+    main()
