@@ -4,7 +4,8 @@ precsearch run search_spaces/mnist.yaml --trials 4 --output runs/lenet5
 python -m benchmarks.exports runs/lenet5
 
 Each file is run again on the first 1,000 test images, as `precsearch export` does it; a format that refuses the network
-says why.
+says why. Beside them stands torch itself, which sums in another order in batches of one and without oneDNN: what no
+file can be asked to agree on.
 """
 
 from __future__ import annotations
@@ -12,13 +13,21 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import torch
 
 import precsearch
 from precsearch.errors import PrecsearchError
+from precsearch.exports.choice import choose
 from precsearch.exports.formats import FORMATS, WholeFormat
+from precsearch.exports.network.leave import distances_of, share
+from precsearch.exports.network.restore import restore
 from precsearch.exports.report import ExportReport
+from precsearch.results import RunDirectory
 
+TOLERANCE = 1e-4
 HEADER = (
     "| network | format | bytes | of float32 | furthest from torch | same answer | ties | accuracy | torch | s |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -43,6 +52,26 @@ def row(name: str, report: ExportReport, seconds: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+@torch.no_grad()
+def torch_beside_itself(run: Path, images: int) -> Iterator[str]:
+    """A line of the table for each other order of summing: of the images beyond 1e-4, and the others."""
+    network = restore(choose(RunDirectory(run)), images)
+    others = {"batches of 1": (1, True), "without oneDNN": (100, False)}
+    for name, (size, with_onednn) in others.items():
+        started = time.perf_counter()
+        with torch.backends.mkldnn.flags(enabled=with_onednn, allow_tf32=False):
+            outputs = torch.cat([network.model(batch) for batch in torch.split(network.inputs, size)])
+        distances, answers = distances_of(outputs, network.outputs), outputs.argmax(1)
+        far = distances > TOLERANCE
+        right = [f"{100 * share(each == network.targets):.2f} %" for each in (answers, network.outputs.argmax(1))]
+        cells = (
+            run.name, f"torch, {name}", "", "", f"{float(distances[~far].max()):.1e}",
+            f"{100 * share(answers == network.outputs.argmax(1)):.1f} %", str(int(far.sum())), *right,
+            f"{time.perf_counter() - started:.1f}",
+        )  # fmt: skip
+        yield f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     """Export, and print the table."""
     parser = argparse.ArgumentParser(description="Export the best network of runs in every format.")
@@ -62,6 +91,8 @@ def main() -> None:
                     continue
                 if exported.report is not None:
                     print(row(run.name, exported.report, time.perf_counter() - started), flush=True)
+            for line in torch_beside_itself(run, given.images):
+                print(line, flush=True)
     for line in refused:
         print(f"\n{line}")
 
