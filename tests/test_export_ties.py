@@ -14,6 +14,7 @@ from precsearch.exports.network.leave import leave
 from precsearch.exports.network.network import Network
 from precsearch.exports.network.onnx_qdq import OnnxQdq
 from precsearch.exports.network.qonnx import Qonnx
+from precsearch.exports.network.ties import with_roundings
 from precsearch.exports.report import Written
 from precsearch.models import MODELS
 from precsearch.quantization.quantizers import ActivationQuantizer
@@ -126,6 +127,27 @@ def test_values_that_are_not_between_levels(network, tmp_path):
     for inputs in (near, far):
         with pytest.raises(ExportError, match="must run as the network does"):
             leave(network, Pretends({}, inputs), tmp_path / "file")
+
+
+def test_what_is_taken_over(network):
+    """Where both round alike, and the other level of a tie; no other value, no other level, no other number of them."""
+    model, inputs, step = network.model, network.inputs, step_of(network)
+    outputs, (rounded,) = look(model, inputs)
+    same = with_roundings(model, inputs, [rounded])
+    assert same is not None and torch.equal(same, outputs)
+
+    def turned(row: int, column: int, levels: float) -> Tensor | None:
+        theirs = rounded.clone()
+        theirs[row, column] += levels * step
+        return with_roundings(model, inputs, [theirs])
+
+    up = 1 if rounded[2, 2] < inputs[2, 2] else -1
+    other = turned(2, 2, up)
+    assert other is not None and not torch.equal(other[2], outputs[2]) and torch.equal(other[3:], outputs[3:])
+    for refused in (turned(2, 2, -up), turned(2, 2, 2 * up), turned(7, 0, 1), turned(2, 1, 1)):
+        assert refused is None
+    for others in ([], [rounded, rounded], [rounded[:, :5]]):
+        assert with_roundings(model, inputs, others) is None
 
 
 def test_a_file_that_cannot_be_looked_into_has_no_excuse(network, tmp_path, monkeypatch):

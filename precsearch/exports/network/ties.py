@@ -44,7 +44,7 @@ class _Replay:
             return own
         theirs, step = self.rounded[call], quantizer.ranges().step
         differs = (theirs - own).abs() > step / 2
-        other = own + step * torch.sign(theirs - own)
+        other = own + step * torch.sign(args[0] - own)
         tie = differs & ((theirs - other).abs() < step / 4) & _between_levels(quantizer, args[0])
         self.agrees &= bool((tie == differs).all())
         return torch.where(tie, other, own)
