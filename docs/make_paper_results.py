@@ -1,4 +1,4 @@
-"""Puts what a comparison or a grid found onto a page of docs/: means, answers, and figures, each with its CSV.
+"""Puts what a comparison or a grid found onto a page of docs/: tables, answers, and figures, each with its CSV.
 
 precsearch run search_spaces/lacey_mnist.yaml --output runs/lacey
 precsearch report runs/lacey
@@ -54,18 +54,68 @@ def means(run: RunDirectory) -> list[str]:
     shown = [figure for figure in MEANS if (run.path / "figures" / f"{figure}.csv").exists()]
     for figure in shown:
         _, factor, digits = MEANS[figure]
-        with (run.path / "figures" / f"{figure}.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["seed"] == "" and row["low"]:
-                    value = list(row.values())[5]
-                    mean, low, high = (factor * float(each) for each in (value, row["low"], row["high"]))
-                    told = f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-                    cells.setdefault((row["at"], f"{row['arm']} | {row['seeds']}"), []).append(told)
+        for row in _rows(run, figure):
+            if row["seed"] == "" and row["low"]:
+                value = list(row.values())[5]
+                mean, low, high = (factor * float(each) for each in (value, row["low"], row["high"]))
+                told = f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+                cells.setdefault((row["at"], f"{row['arm']} | {row['seeds']}"), []).append(told)
     if not shown:
         return []
     headings = ["at", "arm", "seeds", *(MEANS[figure][0] for figure in shown)]
     lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
     return [*lines, *(f"| {' | '.join([*names, *values])} |" for names, values in cells.items()), ""]
+
+
+def networks(run: RunDirectory) -> list[str]:
+    """Tables of a grid's networks: float errors and gaps to them, and what sizes are worth; nothing of a comparison."""
+    if not (run.path / "figures" / "grid-gap.csv").exists():
+        return []
+    gaps: dict[str, dict[str, str]] = {}
+    for row in _rows(run, "grid-error"):
+        if row["bits"] == "":
+            cells = gaps.setdefault(row["network"], {"float, kB": f"{float(row['size']) / 1000:.0f}"})
+            cells["its error, %"] = f"{100 * float(row['test_error']):.2f}"
+    for row in _rows(run, "grid-gap"):
+        gap, low, high = (f"{100 * float(row[name]):+.2f}" for name in ("gap", "low", "high"))
+        gaps[row["network"]][f"{row['arm']}, {row['bits']} bits"] = f"{gap} ({low} to {high})"
+    ratios: dict[str, dict[str, str]] = {}
+    for row in _rows(run, "grid-ratio"):
+        if row["curve"] == "all cells":
+            ratios.setdefault(row["network"], {})[f"{row['arm']}, {row['bits']} bits"] = _ratio(row)
+    return [
+        "Gaps in points of test error with 95 % intervals, to the float network trained on for as long:",
+        "",
+        *_table("network", gaps),
+        "",
+        "Effective compression ratios on the curve over all networks ([what they are](compression.md)):",
+        "",
+        *_table("network", ratios),
+        "",
+    ]
+
+
+def _ratio(row: dict[str, str]) -> str:
+    ratio = f"{float(row['ratio']):.2g}"
+    if row["bound"] != "exact":
+        return f"{row['bound']} {ratio}"
+    low, high = (row[name] and f"{float(row[name]):.2g}" for name in ("low", "high"))
+    inside = f"{low} to {high}" if low and high else f"{high} or less" if high else f"{low} or more"
+    return f"{ratio} ({inside})"
+
+
+def _table(first: str, rows: dict[str, dict[str, str]]) -> list[str]:
+    columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    lines = [f"| {first} | {' | '.join(columns)} |", f"|{' --- |' * (len(columns) + 1)}"]
+    return [
+        *lines,
+        *(f"| {row} | {' | '.join(cells.get(each, '') for each in columns)} |" for row, cells in rows.items()),
+    ]
+
+
+def _rows(run: RunDirectory, figure: str) -> list[dict[str, str]]:
+    with (run.path / "figures" / f"{figure}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def answers(run: RunDirectory) -> list[str]:
@@ -105,7 +155,7 @@ def main() -> None:
     text = page.read_text(encoding="utf-8")
     if not marks.search(text):
         raise SystemExit(f"{page} has no marks `<!-- results: {name} -->` and `<!-- end -->`")
-    shown = ["", made_by(run), "", *means(run), *figures(run, name, arguments.figures), *answers(run)]
+    shown = ["", made_by(run), "", *means(run), *networks(run), *figures(run, name, arguments.figures), *answers(run)]
     page.write_text(marks.sub(lambda _: "\n".join([*shown, ""]), text), encoding="utf-8")
     print(f"wrote the results of {name} onto {page}")
 

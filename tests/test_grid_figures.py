@@ -120,6 +120,7 @@ def test_no_gap_is_one_within_the_margin_of_the_experiment(tmp_path: Path) -> No
         told[margin] = {row.comparison.equivalent for row in data.gridded.gaps}
         figure = GRID_FIGURES["grid-gap"]([data])
         assert figure is not None and f"within {100 * margin:.2f} points of none" in figure.caption
+        assert ("the axis is logarithmic" in figure.caption) == (margin < 0.001)
     assert told == {0.0001: {False}, 0.9: {True}}
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from precsearch.report.figures.sheet import Sheet
 
 _APART = 0.012  # of the axis, between markers of one cell
+_WIDE = 10.0  # gaps of so many margins would press all others onto the line
 _Panel = tuple["ArmsData", "Grid", str, list["GridGap"]]
 
 
@@ -37,6 +38,8 @@ def gap_by_size(runs: Sequence[ArmsData]) -> Figure | None:
         for axes, (run, grid, arm, rows) in zip(page.panels, panels, strict=True):
             axes.set_title(printable(f"{marks.prefixed_label(runs, run)}{marks.ARMS[arm]} less float: points of error"))
             axes.axhspan(*_none(run), color=hex_of("muted"), alpha=0.16, linewidth=0)
+            if _wide(run, rows):
+                _logarithmic(axes, run, rows)
             _draw(page, axes, grid, rows, bits, factor)
         entries = [(marks.key(place), marks.bits_text(each)) for place, each in enumerate(bits)]
         page.legend([*entries, (square("muted", 0.16), f"± {_margin(panels)}")])
@@ -80,6 +83,23 @@ def _draw(page: Sheet, axes: Axes, grid: Grid, rows: Sequence[GridGap], bits: Se
             marks.mark(page, axes, (x, marks.POINTS * difference.mean), tip, **marks.look(place, hollow))
 
 
+def _wide(run: ArmsData, rows: Sequence[GridGap]) -> bool:
+    """Whether some gaps are so large that others could not be told apart on an even axis."""
+    return max(abs(row.comparison.difference.mean) for row in rows) > _WIDE * run.gridded.margin > 0
+
+
+def _logarithmic(axes: Axes, run: ArmsData, rows: Sequence[GridGap]) -> None:
+    """Even within the margin, logarithmic beyond."""
+    margin = _none(run)[1]
+    axes.set_yscale("symlog", linthresh=margin, linscale=0.5)
+    ends = [end for row in rows for end in (row.comparison.difference.low, row.comparison.difference.high)]
+    low, high = (marks.POINTS * each([end for end in ends if end is not None], default=0.0) for each in (min, max))
+    steps = [step for step in (0.5, 1, 2, 5, 10, 20, 50) if step > margin]
+    ticks = [tick for tick in (*(-step for step in steps), 0, *steps) if low <= tick <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
 def _none(run: ArmsData) -> tuple[float, float]:
     """Gaps between these, in points, count as none."""
     margin = marks.POINTS * run.gridded.margin
@@ -102,6 +122,8 @@ def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
         "Mean over pairs of the same seed with its own 95 % interval; filled: shown, with Holm's correction over all"
         f" networks of the panel. Grey: within {_margin(panels)} of none."
     )
+    if any(_wide(run, rows) for run, _, _, rows in panels):
+        text += " Above and below the grey the axis is logarithmic."
     for run, _, arm, _ in panels:
         told = [f"{marks.bits_text(each.bits)} {each.told}" for each in run.gridded.vanishings if each.arm == arm]
         if told:
