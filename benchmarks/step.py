@@ -4,6 +4,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.step --json benchmarks/tables/step.json            # every net
     OMP_NUM_THREADS=1 python -m benchmarks.step --memory --json benchmarks/tables/step.json   # adds peak memory
     python -m benchmarks.step --report --json benchmarks/tables/step.json                     # the page's tables
+    OMP_NUM_THREADS=1 python -m benchmarks.step --whole --nets lenet317 resnet20 --json benchmarks/tables/whole.json
 
 A round of a contestant is 8 steps, so that every one pays alike for ranges that are renewed every eighth step.
 Process CPU time decides. Ratios are taken within a round, against float32 in the contiguous layout and in the
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.steps import memory, tables
-from benchmarks.steps.contestants import CONTESTANTS, FEW, LAYOUTS, PLAIN
+from benchmarks.steps.contestants import CONTESTANTS, FEW, LAYOUTS, PLAIN, WHOLE
 from benchmarks.steps.networks import CLASSES, NETWORKS
 from benchmarks.steps.rivals import RIVALS
 from benchmarks.steps.training import Step
@@ -33,6 +34,7 @@ from benchmarks.steps.training import Step
 CYCLE = 8
 FIRST = 3  # steps of a rival that do not count: they have no cycle
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+ALL = CONTESTANTS | WHOLE
 BASES = [f"float32, {layout}" for layout in LAYOUTS]
 IN_MEMORY = ["lenet317", "resnet20"]
 
@@ -60,7 +62,7 @@ def prepare(net: str, names: list[str]) -> tuple[dict[str, Step], dict[str, str]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                step = CONTESTANTS[name](model, inputs, labels)
+                step = ALL[name](model, inputs, labels)
                 for _ in range(FIRST if name in RIVALS else CYCLE + 1):  # a first look, then a whole cycle
                     step()
             steps[name] = step
@@ -107,7 +109,8 @@ def arguments() -> argparse.Namespace:
     """What is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", choices=NETWORKS)
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, metavar="NAME", help=", ".join(CONTESTANTS))
+    parser.add_argument("--contestants", nargs="+", choices=ALL, metavar="NAME", help=", ".join(ALL))
+    parser.add_argument("--whole", action="store_true", help="those whose whole forward is compiled, beside eager")
     parser.add_argument("--rounds", type=int, help="instead of each net's own number")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time, a process each")
     parser.add_argument("--json", type=Path, help="a file for every figure; what it has of other nets is kept")
@@ -125,14 +128,16 @@ def main() -> None:
     torch.set_num_threads(1)
     if asked.alone:
         net, name = asked.alone
-        print(memory.measure_here(CONTESTANTS[name](*ready(net))))
+        print(memory.measure_here(ALL[name](*ready(net))))
         return
     stored = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     if asked.report:
-        tables.renew(PAGE, "step", tables.page(stored))
+        tables.renew(PAGE, asked.json.stem, tables.page(stored))
         return
     for net in asked.nets or (IN_MEMORY if asked.memory else NETWORKS):
-        chosen = asked.contestants or (FEW + list(RIVALS) if asked.memory else contestants_of(net))
+        whole = ["search, eager, channels_last", *WHOLE]
+        usual = FEW + list(RIVALS) if asked.memory else whole if asked.whole else contestants_of(net)
+        chosen = asked.contestants or usual
         if asked.memory:
             found = weighed(net, [PLAIN, *(name for name in chosen if name != PLAIN)])
             stored.setdefault(net, {"seconds": {}})["memory"] = found

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from nets import Residual, numbers
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 from torch.utils.checkpoint import checkpoint
 
 from precsearch import Budget, SearchableModel
@@ -63,18 +65,41 @@ class TestCompile:
         assert len(seen) > DRAWS // 2, "the draws must differ for this to mean anything"
         assert 1 <= len(graphs) <= 3
 
-    def test_computes_what_the_plain_model_computes(self):
+    @pytest.mark.parametrize("granularity", ["tensor", "channel"])
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+    def test_computes_what_the_plain_model_computes(self, granularity, layout, backend):
         torch._dynamo.reset()
-        plain, other = residual(), residual()
-        compiled = torch.compile(other, backend="aot_eager")
+        x = X.contiguous(memory_format=layout)
+        plain, other = (residual(granularity=granularity).to(memory_format=layout) for _ in range(2))
+        compiled = torch.compile(other, backend=backend)
         for _ in range(REFRESH_EVERY + 2):
-            out, expected = compiled(X), plain(X)
+            out, expected = compiled(x), plain(x)
             assert torch.allclose(out, expected, atol=1e-5)
             for model, loss in ((plain, expected), (other, out)):
                 model.zero_grad()
                 loss.square().mean().backward()
             assert alike(gradients(other), gradients(plain))
-        assert torch.allclose(compiled.eval()(X), plain.eval()(X), atol=1e-5)
+        assert torch.allclose(compiled.eval()(x), plain.eval()(x), atol=1e-5)
+
+    @pytest.mark.parametrize("granularity", ["tensor", "channel"])
+    def test_copies_nothing_to_quantize_it(self, granularity):
+        torch._dynamo.reset()
+        operations = []
+
+        def as_it_is(graph, _):  # torch itself makes the gradients of custom functions contiguous
+            return make_boxed_func(graph.forward)
+
+        def note(graph, inputs):
+            operations.extend(str(node.target) for node in graph.graph.nodes)
+            return as_it_is(graph, inputs)
+
+        searchable = residual(granularity=granularity).to(memory_format=torch.channels_last)
+        compiled = torch.compile(searchable, backend=aot_autograd(fw_compiler=note, bw_compiler=as_it_is))
+        for _ in range(2):  # the first looks at the data, and runs uncompiled
+            compiled(X.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+        assert "aten.round.default" in operations, "no graph with a quantizer in it was seen"
+        assert not [name for name in operations if "clone" in name or "contiguous" in name]
 
 
 class TestTorch:

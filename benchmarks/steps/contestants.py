@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,14 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 BOTH = ("weight", "activation")
 
 
-def float32(layout: str) -> Make:
-    """Plain training, eager."""
+def float32(layout: str, whole: bool = False) -> Make:
+    """Plain training, eager, or with its whole forward compiled."""
 
     def make(net: nn.Module, inputs: Tensor, labels: Tensor) -> Step:
         model = copy.deepcopy(net).to(memory_format=LAYOUTS[layout]).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        return training(model, optimizer, inputs.contiguous(memory_format=LAYOUTS[layout]), labels)
+        forward = compiled_whole(model) if whole else model
+        return training(forward, optimizer, inputs.contiguous(memory_format=LAYOUTS[layout]), labels)
 
     return make
 
@@ -37,6 +38,7 @@ def search(
     count: int = 5,
     targets: Sequence[str] = BOTH,
     sampler: str = "perturb-and-map",
+    whole: bool = False,
 ) -> Make:
     """The inner search, through the public names only; its step draws, and moves the logits too."""
 
@@ -56,9 +58,15 @@ def search(
             kernels=kernels,
         ).train()
         optimizer = torch.optim.SGD(searchable.parameter_groups(lr=0.01))
-        return training(searchable, optimizer, inputs, labels)
+        return training(compiled_whole(searchable) if whole else searchable, optimizer, inputs, labels)
 
     return make
+
+
+def compiled_whole(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The model's forward, compiled when it is first called."""
+    made: Callable[[Tensor], Tensor] = torch.compile(model)
+    return made
 
 
 def compile_first() -> None:
@@ -79,6 +87,14 @@ CONTESTANTS: dict[str, Make] = {
     **{f"search, {count} candidates, channels_last": search("channels_last", count=count) for count in (2, 16)},
     "uniform, channels_last": search("channels_last", sampler="uniform"),
     **RIVALS,
+}
+# Compiling takes minutes for each of them, so they are measured where asked for.
+WHOLE: dict[str, Make] = {
+    "compiled whole, float32, channels_last": float32("channels_last", whole=True),
+    "compiled whole, search, channels_last": search("channels_last", "eager", whole=True),
+    "compiled whole, search weights only, channels_last": search(
+        "channels_last", "eager", targets=("weight",), whole=True
+    ),
 }
 FEW = [
     name

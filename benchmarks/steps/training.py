@@ -13,7 +13,7 @@ Make = Callable[[nn.Module, Tensor, Tensor], Step]
 
 
 def training(
-    forward: nn.Module,
+    forward: Callable[[Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     inputs: Tensor,
     labels: Tensor,

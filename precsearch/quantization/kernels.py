@@ -4,7 +4,8 @@ Training is bound by memory here: every pass over an activation costs about as m
 `eager` takes plain operations, few and in place; `compiled` takes one pass each way, made by ``torch.compile`` when
 first used and kept by it on disk. Their outputs are equal to the bit; their inner products are summed in another order.
 
-Legend: R rows with a range each (1, or output channels), M values a row.
+Legend: R rows with a range each (1, or output channels), M values a row; while a whole model is compiled, tensors have
+their own shape instead of [R, M], the first dimension with R entries where R is not 1.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class Pulled(NamedTuple):
 def quantize(x_RM: Tensor, ranges: Ranges, kernels: str) -> Tensor:
     """The nearest level of every value, [R, M], in the ranges' dtype or x's, whichever is finer."""
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
-        return _quantize(x_RM, *_columns(ranges))
+        return _quantize(x_RM, *_columns(ranges, x_RM.dim()))
     if _compiles(x_RM, kernels):
-        made: Tensor = _compiled(_quantize)(x_RM.detach(), *_columns(ranges))
+        made: Tensor = _compiled(_quantize)(x_RM.detach(), *_columns(ranges, x_RM.dim()))
         return made
     (step, reach), grid = ranges.plain(), ranges.grid
     code = x_RM / step
@@ -96,9 +97,10 @@ def pull_back(gradient_RM: Tensor, x_RM: Tensor, q_RM: Tensor | None, ranges: Ra
         kernels: ``eager``, ``compiled`` or ``auto``.
     """
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
-        inside, level, clipped = _pull_back(gradient_RM, x_RM, *_columns(ranges))
+        inside, level, clipped = _pull_back(gradient_RM, x_RM, *_columns(ranges, x_RM.dim()))
     elif _compiles(x_RM, kernels):
-        inside, level, clipped = _compiled(_pull_back)(gradient_RM.detach(), x_RM.detach(), *_columns(ranges))
+        columns = _columns(ranges, x_RM.dim())
+        inside, level, clipped = _compiled(_pull_back)(gradient_RM.detach(), x_RM.detach(), *columns)
     else:
         q_RM = quantize(x_RM, ranges, kernels) if q_RM is None else q_RM
         inside = pull_inside(gradient_RM, x_RM, ranges)
@@ -112,7 +114,7 @@ def pull_back(gradient_RM: Tensor, x_RM: Tensor, q_RM: Tensor | None, ranges: Ra
 def pull_inside(gradient_RM: Tensor, x_RM: Tensor, ranges: Ranges) -> Tensor:
     """The gradient where the value is inside the reach, 0 elsewhere, [R, M]."""
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
-        _, reach, low, _ = _columns(ranges)
+        _, reach, low, _ = _columns(ranges, x_RM.dim())
         return torch.where((x_RM >= low) & (x_RM <= reach), gradient_RM, 0.0)
     top = ranges.plain()[1]
     # One pass; it leaves out the bounds themselves, which are inside.
@@ -156,9 +158,9 @@ def _compiles(x: Tensor, kernels: str) -> bool:
     return kernels == "auto" and x.numel() >= _WORTH_COMPILING and _problem(tell=True) is None
 
 
-def _columns(ranges: Ranges) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Step, reach, lowest level and offset as tensors that broadcast against [R, M]: one code for every grid."""
-    step, reach = ranges.step.detach().unsqueeze(1), ranges.reach.detach().unsqueeze(1)
+def _columns(ranges: Ranges, dimensions: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Step, reach, lowest level and offset, which broadcast against [R, ...] of so many: one code for every grid."""
+    step, reach = (each.detach().view(-1, *[1] * (dimensions - 1)) for each in (ranges.step, ranges.reach))
     low = -reach if ranges.grid.signed else torch.zeros_like(reach)
     return step, reach, low, torch.full_like(step, ranges.grid.offset)
 
@@ -173,7 +175,13 @@ def _pull_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     q = _quantize(x, step, reach, low, offset)
     inside = torch.where((x >= low) & (x <= reach), gradient, 0.0)
-    return inside, (inside * (q - x)).sum(1), ((gradient - inside) * q).sum(1)
+    return inside, _of_rows(inside * (q - x), step), _of_rows((gradient - inside) * q, step)
+
+
+def _of_rows(x: Tensor, step: Tensor) -> Tensor:
+    """Sum of the values that share a range, [R]."""
+    rows = step.numel()
+    return x.sum().view(1) if rows == 1 else x.reshape(rows, -1).sum(1)
 
 
 @functools.cache
@@ -181,7 +189,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` in one pass, tried on two values: what the compiler is made of warns when it is first imported."""
     made = torch.compile(function, dynamic=True, fullgraph=True)
     one = torch.ones(1, 2)
-    tried = _columns(Ranges(one[0, :1], one[0, :1], Grid(True, 0.0)))
+    tried = _columns(Ranges(one[0, :1], one[0, :1], Grid(True, 0.0)), one.dim())
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         made(*[one] * (1 if function is _quantize else 2), *tried)

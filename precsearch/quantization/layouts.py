@@ -1,5 +1,7 @@
 """Tensors as rows, in the order of their memory: what is done to every value alike need not know the layout.
 
+While a whole model is compiled, tensors stay as they are: the compiler lays them out itself, and rows would be copies.
+
 Legend: R rows (1, or output channels), M values a row.
 """
 
@@ -21,17 +23,19 @@ def dense(x: Tensor) -> Tensor:
 
 
 def as_rows(x: Tensor, reach: Tensor) -> Tensor:
-    """A view of a dense tensor as [R, M], in the order of its memory."""
+    """A view of a dense tensor as [R, M], in the order of its memory; itself while compiling."""
+    if torch.compiler.is_compiling():
+        return x
     columns = x.numel() // reach.numel()
-    if x.is_contiguous() or torch.compiler.is_compiling():
+    if x.is_contiguous():
         return x.reshape(reach.numel(), columns)
     return x.as_strided((reach.numel(), columns), (columns, 1))
 
 
 def like(rows: Tensor, x: Tensor) -> Tensor:
-    """A view of [R, M], in the order of the memory of `x`, in the shape and strides of `x`."""
+    """A view of [R, M], in the order of the memory of `x`, in the shape and strides of `x`; itself while compiling."""
     if torch.compiler.is_compiling():
-        return rows.view(x.shape)
+        return rows
     # Strides and all: with one channel, they alone tell channels_last from contiguous.
     return rows.as_strided(x.shape, x.stride())
 
