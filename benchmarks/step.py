@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.step --nets lenet5 --rounds 3
     OMP_NUM_THREADS=1 python -m benchmarks.step --json benchmarks/tables/step.json            # every net
     OMP_NUM_THREADS=1 python -m benchmarks.step --memory --json benchmarks/tables/step.json   # adds peak memory
+    OMP_NUM_THREADS=1 python -m benchmarks.step --tensors --json benchmarks/tables/step.json  # of tensors alone
     python -m benchmarks.step --report --json benchmarks/tables/step.json                     # the page's tables
     OMP_NUM_THREADS=1 python -m benchmarks.step --whole --nets lenet317 resnet20 --json benchmarks/tables/whole.json
 
@@ -54,6 +55,13 @@ def contestants_of(net: str) -> list[str]:
     return [name for name in CONTESTANTS if name not in RIVALS] if net == "lenet5" else FEW
 
 
+def usual(net: str, in_memory: bool, whole: bool) -> list[str]:
+    """Who takes part where nobody is named."""
+    if in_memory:
+        return FEW + list(RIVALS)
+    return ["search, eager, channels_last", *WHOLE] if whole else contestants_of(net)
+
+
 def prepare(net: str, names: list[str]) -> tuple[dict[str, Step], dict[str, str]]:
     """The contestants that can be made, each past its first cycle; why the others cannot."""
     model, inputs, labels = ready(net)
@@ -99,9 +107,9 @@ def timed(net: str, names: list[str], rounds: int | None) -> dict[str, Any]:
     }
 
 
-def weighed(net: str, names: list[str]) -> dict[str, int]:
-    """Peak memory of each contestant, in bytes."""
-    found = {name: memory.measure_apart(net, name) for name in names}
+def weighed(kind: str, net: str, names: list[str]) -> dict[str, int]:
+    """Peak memory of each contestant, in bytes, of the process or of its tensors."""
+    found = {name: memory.measure_apart(kind, net, name) for name in names}
     return {name: size for name, size in found.items() if size is not None}
 
 
@@ -113,9 +121,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--whole", action="store_true", help="those whose whole forward is compiled, beside eager")
     parser.add_argument("--rounds", type=int, help="instead of each net's own number")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time, a process each")
+    parser.add_argument("--tensors", action="store_true", help="the same of tensors alone, as torch allocates them")
     parser.add_argument("--json", type=Path, help="a file for every figure; what it has of other nets is kept")
     parser.add_argument("--report", action="store_true", help="measure nothing; write the file's tables into the page")
-    parser.add_argument("--alone", nargs=2, metavar=("NET", "NAME"), help="for --memory: bytes, in this process")
+    parser.add_argument(
+        "--alone", nargs=3, metavar=("KIND", "NET", "NAME"), help="for these two: bytes, in this process"
+    )
     asked = parser.parse_args()
     if asked.report and not asked.json:
         parser.error("--report needs --json")
@@ -127,25 +138,24 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     if asked.alone:
-        net, name = asked.alone
-        print(memory.measure_here(ALL[name](*ready(net))))
+        kind, net, name = asked.alone
+        print(memory.MEASURES[kind](ALL[name](*ready(net))))
         return
     stored = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     if asked.report:
         tables.renew(PAGE, asked.json.stem, tables.page(stored))
         return
-    for net in asked.nets or (IN_MEMORY if asked.memory else NETWORKS):
-        whole = ["search, eager, channels_last", *WHOLE]
-        usual = FEW + list(RIVALS) if asked.memory else whole if asked.whole else contestants_of(net)
-        chosen = asked.contestants or usual
-        if asked.memory:
-            found = weighed(net, [PLAIN, *(name for name in chosen if name != PLAIN)])
-            stored.setdefault(net, {"seconds": {}})["memory"] = found
+    kind = "memory" if asked.memory else "tensors" if asked.tensors else None
+    for net in asked.nets or (IN_MEMORY if kind else NETWORKS):
+        chosen = asked.contestants or usual(net, kind is not None, asked.whole)
+        if kind:
+            found = weighed(kind, net, [PLAIN, *(name for name in chosen if name != PLAIN)])
+            stored.setdefault(net, {"seconds": {}})[kind] = found
             print(net, {name: round(size / found[PLAIN], 2) for name, size in found.items()}, flush=True)
         else:
-            kept = stored.get(net, {}).get("memory", {})
+            kept = {kind: stored.get(net, {}).get(kind, {}) for kind in memory.MEASURES}
             names = BASES + [name for name in chosen if name not in BASES]
-            stored[net] = {**timed(net, names, asked.rounds), "memory": kept}
+            stored[net] = {**timed(net, names, asked.rounds), **kept}
             print(tables.net_table(net, stored[net]), end="\n\n", flush=True)
         if asked.json:
             asked.json.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How much memory the steps of one contestant need, in a process of its own."""
+"""How much memory the steps of one contestant need, in a process of its own: of the process, and of tensors alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import gc
 import re
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
+from typing import Final
+
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.steps.training import Step
 
 STEPS = 3
+LOOKED = 9  # steps before tensors are counted: a first look at the data, then a whole cycle
 
 
 def measure_here(step: Step) -> int:
@@ -25,13 +30,33 @@ def measure_here(step: Step) -> int:
     return _status("VmHWM") - before
 
 
-def measure_apart(net: str, name: str) -> int | None:
-    """Bytes, from a new process; None where the contestant cannot be made."""
-    command = [sys.executable, "-m", "benchmarks.step", "--alone", net, name]
+def count_here(step: Step) -> int:
+    """Bytes of the tensors at the peak of `STEPS` steps, beyond those before, as torch's allocator tells them.
+
+    What a process keeps of freed memory, and what libraries load, is not in it, nor is what is allocated elsewhere.
+    """
+    for _ in range(LOOKED):
+        step()
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        for _ in range(STEPS):
+            step()
+    changes = [event.nbytes() for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    if not changes:
+        raise RuntimeError("torch's profiler told of no memory, but every step allocates some")
+    return max(accumulate(changes))
+
+
+MEASURES: Final = {"memory": measure_here, "tensors": count_here}
+
+
+def measure_apart(kind: str, net: str, name: str) -> int | None:
+    """Bytes of a kind of `MEASURES`, from a new process; None where the contestant cannot be made."""
+    command = [sys.executable, "-m", "benchmarks.step", "--alone", kind, net, name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.split()[-1:]
     if done.returncode or not last or not last[0].isdigit():
-        print(f"{net}: memory of {name} is left out: {(done.stderr.strip().splitlines() or ['?'])[-1]}", flush=True)
+        print(f"{net}: {kind} of {name} is left out: {(done.stderr.strip().splitlines() or ['?'])[-1]}", flush=True)
         return None
     return int(last[0])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.steps.contestants import PLAIN, layout_of
+from benchmarks.steps.memory import MEASURES
 
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
@@ -19,20 +20,25 @@ def ratios(seconds: dict[str, list[list[float]]], name: str, base: str) -> str:
 
 def net_table(net: str, figures: dict[str, Any]) -> str:
     """Of one network: time and, where measured, memory."""
-    seconds, memory = figures["seconds"], figures.get("memory", {})
+    seconds = figures["seconds"]
     head = f"{net}, {figures['parameters'] / 1000:.0f} k, batch {figures['batch']}"
     lines = [
-        f"| {head} | ms | to float32 | to float32, same layout | peak memory to float32 | GPU |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| {head} | ms | to float32 | to float32, same layout | peak memory to float32 | of tensors alone | GPU |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, times in seconds.items():
         took = statistics.median(cpu for cpu, _ in times) * 1000
         cells = [f"{took:.1f}", ratios(seconds, name, PLAIN), ratios(seconds, name, f"float32, {layout_of(name)}")]
-        cells.append(f"{memory[name] / memory[PLAIN]:.2f}" if name in memory and PLAIN in memory else "-")
+        cells += [share(figures.get(kind, {}), name) for kind in MEASURES]
         lines.append(f"| {name} | {' | '.join(cells)} | not measured |")
     for name, why in figures.get("left_out", {}).items():
-        lines.append(f"| {name} | left out: {why} | | | | |")
+        lines.append(f"| {name} | left out: {why} | | | | | |")
     return "\n".join(lines)
+
+
+def share(sizes: dict[str, int], name: str) -> str:
+    """A contestant's memory as part of plain float32's, where both were measured."""
+    return f"{sizes[name] / sizes[PLAIN]:.2f}" if name in sizes and PLAIN in sizes else "-"
 
 
 def page(stored: dict[str, Any]) -> str:
