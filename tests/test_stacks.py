@@ -65,8 +65,9 @@ class TestCompile:
         assert len(seen) > DRAWS // 2, "the draws must differ for this to mean anything"
         assert 1 <= len(graphs) <= 3
 
-    @pytest.mark.parametrize("granularity", ["tensor", "channel"])
-    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize(
+        ("granularity", "layout"), [("tensor", torch.channels_last), ("channel", torch.contiguous_format)]
+    )
     @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
     def test_computes_what_the_plain_model_computes(self, granularity, layout, backend):
         torch._dynamo.reset()
