@@ -23,8 +23,10 @@ from torch import Tensor
 from precsearch.errors import ConfigurationError, PrecsearchWarning
 from precsearch.quantization.grids import Grid
 
-# Below this many values a call of compiled code costs more than the few operations it saves.
-_WORTH_A_CALL = 2**14
+# Below so many values the operations that compiled code saves cost less than its call: rounding, and the way back
+# (`benchmarks.kernels`).
+_WORTH_ROUNDING = 2**19
+_WORTH_PULLING = 2**18
 # Tensors this large belong to networks whose trainings outlast loading or making the compiled code.
 _WORTH_COMPILING = 2**19
 _INFINITE = np.float32(np.inf)
@@ -72,7 +74,7 @@ def quantize(x_RM: Tensor, ranges: Ranges, kernels: str) -> Tensor:
     """The nearest level of every value, [R, M], in the ranges' dtype or x's, whichever is finer."""
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
         return _quantize(x_RM, *_columns(ranges, x_RM.dim()))
-    if _compiles(x_RM, kernels):
+    if _compiles(x_RM, kernels, _WORTH_ROUNDING):
         made: Tensor = _compiled(_quantize)(x_RM.detach(), *_columns(ranges, x_RM.dim()))
         return made
     (step, reach), grid = ranges.plain(), ranges.grid
@@ -98,7 +100,7 @@ def pull_back(gradient_RM: Tensor, x_RM: Tensor, q_RM: Tensor | None, ranges: Ra
     """
     if torch.compiler.is_compiling() or not _plain_numbers(x_RM, ranges):
         inside, level, clipped = _pull_back(gradient_RM, x_RM, *_columns(ranges, x_RM.dim()))
-    elif _compiles(x_RM, kernels):
+    elif _compiles(x_RM, kernels, _WORTH_PULLING):
         columns = _columns(ranges, x_RM.dim())
         inside, level, clipped = _compiled(_pull_back)(gradient_RM.detach(), x_RM.detach(), *columns)
     else:
@@ -152,9 +154,9 @@ def _plain_numbers(x: Tensor, ranges: Ranges) -> bool:
     return ranges.reach.numel() == 1 and x.device.type == "cpu" and x.dtype == ranges.reach.dtype == torch.float32
 
 
-def _compiles(x: Tensor, kernels: str) -> bool:
+def _compiles(x: Tensor, kernels: str, least: int) -> bool:
     if kernels == "compiled":
-        return x.numel() >= _WORTH_A_CALL
+        return x.numel() >= least
     return kernels == "auto" and x.numel() >= _WORTH_COMPILING and _problem(tell=True) is None
 
 
