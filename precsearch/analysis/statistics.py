@@ -115,7 +115,8 @@ def sign_flip_p(differences: Samples, seed: int = 0) -> float | None:
         return 1.0
     exact = n <= EXACT_UP_TO
     flipped = (_all_signs(n) if exact else _drawn_signs(n, seed)) @ values
-    far = int((np.abs(flipped) >= abs(values.sum()) * (1 - _ROUNDING)).sum())
+    # by the size of what is summed: where the sum itself is nearly 0, a part of it would not cover its own rounding
+    far = int((np.abs(flipped) >= abs(values.sum()) - _ROUNDING * np.abs(values).sum()).sum())
     # of drawn flips the differences as they are count as one more: p cannot be 0
     return far / len(flipped) if exact else (far + 1) / (len(flipped) + 1)
 
