@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_arms import GRID, MadeArms, make_arms, make_grid
 from made_grids import plane
+from matplotlib.axes import Axes
 
 from precsearch.analysis.compression import ALL_CELLS
 from precsearch.report.arms.answers import ANSWERS
@@ -118,9 +120,12 @@ def test_no_gap_is_one_within_the_margin_of_the_experiment(tmp_path: Path) -> No
         assert {row.comparison.margin for row in data.gridded.gaps} == {margin}
         assert {each.largest.margin for each in data.gridded.vanishings} == {margin}
         told[margin] = {row.comparison.equivalent for row in data.gridded.gaps}
-        figure = GRID_FIGURES["grid-gap"]([data])
+        with patch.object(Axes, "set_yscale", autospec=True, side_effect=Axes.set_yscale) as scaled:
+            figure = GRID_FIGURES["grid-gap"]([data])
+        wide = margin < 0.001  # of ten times as much
+        assert [call.kwargs["linthresh"] for call in scaled.call_args_list] == [pytest.approx(100 * margin)] * 2 * wide
         assert figure is not None and f"within {100 * margin:.2f} points of none" in figure.caption
-        assert ("the axis is logarithmic" in figure.caption) == (margin < 0.001)
+        assert ("An axis of wide gaps is logarithmic" in figure.caption) == wide
     assert told == {0.0001: {False}, 0.9: {True}}
 
 

@@ -34,6 +34,7 @@ def count_here(step: Step) -> int:
     """Bytes of the tensors at the peak of `STEPS` steps, beyond those before, as torch's allocator tells them.
 
     What a process keeps of freed memory, and what libraries load, is not in it, nor is what is allocated elsewhere.
+    That the gradients of the step before are freed is not told, so one set of them is counted twice, for everybody.
     """
     for _ in range(LOOKED):
         step()

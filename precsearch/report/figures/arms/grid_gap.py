@@ -92,9 +92,9 @@ def _logarithmic(axes: Axes, run: ArmsData, rows: Sequence[GridGap]) -> None:
     """Even within the margin, logarithmic beyond."""
     margin = _none(run)[1]
     axes.set_yscale("symlog", linthresh=margin, linscale=0.5)
-    ends = [end for row in rows for end in (row.comparison.difference.low, row.comparison.difference.high)]
-    low, high = (marks.POINTS * each([end for end in ends if end is not None], default=0.0) for each in (min, max))
-    steps = [step for step in (0.5, 1, 2, 5, 10, 20, 50) if step > margin]
+    drawn = [end for row in rows for each in [row.comparison.difference] for end in (each.mean, each.low, each.high)]
+    low, high = (marks.POINTS * each(end for end in drawn if end is not None) for each in (min, max))
+    steps = [step for step in marks.plain_ticks(margin, max(-low, high)) if step > margin]
     ticks = [tick for tick in (*(-step for step in steps), 0, *steps) if low <= tick <= high]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
@@ -123,7 +123,7 @@ def _caption(runs: Sequence[ArmsData], panels: Sequence[_Panel]) -> str:
         f" networks of the panel. Grey: within {_margin(panels)} of none."
     )
     if any(_wide(run, rows) for run, _, _, rows in panels):
-        text += " Above and below the grey the axis is logarithmic."
+        text += " An axis of wide gaps is logarithmic above and below the grey."
     for run, _, arm, _ in panels:
         told = [f"{marks.bits_text(each.bits)} {each.told}" for each in run.gridded.vanishings if each.arm == arm]
         if told:
