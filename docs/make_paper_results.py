@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +39,7 @@ def made_by(run: RunDirectory) -> str:
     """Command, seeds, date, hardware and the experiment's hash, in one line."""
     experiment = load_experiment(run.experiment)
     machine: dict[str, Any] = json.loads(run.environment.read_text(encoding="utf-8"))
-    command = " ".join(machine["command"])
+    command = shlex.join(machine["command"])
     packages = machine["packages"]
     states = [record.state for _, record in run.trainings()]
     return (
