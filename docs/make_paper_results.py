@@ -85,7 +85,8 @@ def networks(run: RunDirectory) -> list[str]:
         if row["curve"] == "all cells":
             ratios.setdefault(row["network"], {})[f"{row['arm']}, {row['bits']} bits"] = _ratio(row)
     return [
-        "Gaps in points of test error with 95 % intervals, to the float network trained on for as long:",
+        "Gaps in points of test error with 95 % intervals: of directly quantized networks to the float one they are",
+        "made of, of retrained ones to that trained on for as long, whose error stands in front of them:",
         "",
         *_table("network", gaps),
         "",
