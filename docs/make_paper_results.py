@@ -35,6 +35,11 @@ MEANS: Final = {  # figure -> heading, and the factor and decimals it is told wi
 }
 
 
+def between_marks(name: str) -> re.Pattern[str]:
+    """Finds what stands between the marks of an experiment."""
+    return re.compile(rf"(?<=<!-- results: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
 def made_by(run: RunDirectory) -> str:
     """Command, seeds, date, hardware and the experiment's hash, in one line."""
     experiment = load_experiment(run.experiment)
@@ -131,17 +136,28 @@ def answers(run: RunDirectory) -> list[str]:
     return [*lines, ""]
 
 
-def figures(run: RunDirectory, name: str, wanted: list[str]) -> list[str]:
-    """Copy the figures; what shows them, as Markdown."""
-    folder = DOCS / "images" / name
-    folder.mkdir(parents=True, exist_ok=True)
+def figures(name: str, wanted: list[str]) -> list[str]:
+    """What shows the figures, as Markdown."""
     lines = []
     for figure in wanted:
-        for ending in ("svg", "csv"):
-            shutil.copyfile(run.path / "figures" / f"{figure}.{ending}", folder / f"{figure}.{ending}")
         at = f"images/{name}/{figure}"
         lines += [f"![{figure}]({at}.svg)", "", f"[{figure}.csv]({at}.csv)", ""]
     return lines
+
+
+def results(run: RunDirectory, name: str, wanted: list[str]) -> str:
+    """What stands between the marks."""
+    parts = [made_by(run), "", *means(run), *networks(run), *figures(name, wanted), *answers(run)]
+    return "\n".join(["", *parts, ""])
+
+
+def copy_figures(run: RunDirectory, name: str, wanted: list[str]) -> None:
+    """Put the figures and their numbers beside the page."""
+    folder = DOCS / "images" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in wanted:
+        for ending in ("svg", "csv"):
+            shutil.copyfile(run.path / "figures" / f"{figure}.{ending}", folder / f"{figure}.{ending}")
 
 
 def main() -> None:
@@ -153,12 +169,12 @@ def main() -> None:
     arguments = parser.parse_args()
     run = RunDirectory(arguments.run)
     name, page = load_experiment(run.experiment).name, DOCS / arguments.page
-    marks = re.compile(rf"(?<=<!-- results: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    marks = between_marks(name)
     text = page.read_text(encoding="utf-8")
     if not marks.search(text):
         raise SystemExit(f"{page} has no marks `<!-- results: {name} -->` and `<!-- end -->`")
-    shown = ["", made_by(run), "", *means(run), *networks(run), *figures(run, name, arguments.figures), *answers(run)]
-    page.write_text(marks.sub(lambda _: "\n".join([*shown, ""]), text), encoding="utf-8")
+    copy_figures(run, name, arguments.figures)
+    page.write_text(marks.sub(lambda _: results(run, name, arguments.figures), text), encoding="utf-8")
     print(f"wrote the results of {name} onto {page}")
 
 

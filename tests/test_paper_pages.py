@@ -1,0 +1,53 @@
+"""The pages of the two papers, drawn again from the records that are kept of their runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_readme import script
+
+from precsearch.results import RunDirectory
+
+ROOT = Path(__file__).parent.parent
+Call = Callable[..., tuple[int, str, str]]
+PAGES = {
+    name: page
+    for page in (ROOT / "docs").glob("*.md")
+    for name in re.findall(r"<!-- results: ([\w-]+) -->", page.read_text(encoding="utf-8"))
+}
+
+
+def cells(path: Path) -> list[list[str | float]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [[float(cell) if _is_number(cell) else cell for cell in row] for row in csv.reader(file)]
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) is not None
+
+
+def test_four_runs_have_pages() -> None:
+    assert set(PAGES) >= {"lacey-mnist-1000", "lacey-cifar-5000", "sung-mlp", "sung-cnn"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_records_draw_the_page_again(name: str, tmp_path: Path, call: Call) -> None:
+    with tarfile.open(ROOT / "docs" / "records" / f"{name}.tar.xz") as records:
+        records.extractall(tmp_path, filter="data")
+    assert call("report", tmp_path / name)[0] == 0
+    maker, run = script("docs/make_paper_results.py"), RunDirectory(tmp_path / name)
+    found = maker.between_marks(name).search(PAGES[name].read_text(encoding="utf-8"))
+    assert found is not None
+    wanted = re.findall(rf"images/{name}/([\w-]+)\.svg", found[0])
+    assert wanted
+    for figure in wanted:
+        stored = ROOT / "docs" / "images" / name / f"{figure}.csv"
+        drawn = cells(run.path / "figures" / f"{figure}.csv")
+        assert drawn == [[pytest.approx(cell, abs=1e-9) for cell in row] for row in cells(stored)], figure
+    assert maker.results(run, name, wanted) == found[0]
