@@ -2,7 +2,8 @@
 
     python docs/make_reference.py            # after a change of the settings
 
-The meaning of a key is what its class says under `Attributes:`; `MEANINGS` has those that it does not say.
+The meaning of a key is what its class says under `Attributes:`; docs/reference_text.yaml has those that it does not
+say, and the text around the tables.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from precsearch.experiment import DATA_KEYS, Experiment
@@ -28,89 +30,20 @@ from precsearch.training.floating import FloatStage
 
 PAGE = Path(__file__).parent / "search-space.md"
 
-MEANINGS = {
-    "data": "The data set, and how it is split.",
-    "model": "The network.",
-    "inner": "The search inside one training run.",
-    "evaluate": "What is measured of every trained network beside loss, accuracy and cost.",
-    "study": "The search over training runs.",
-    "executor": "Who runs the trials.",
-    "inner.temperature": "Of the relaxed sample; high is random, low is settled.",
-    "inner.temperature.start": "At the first search step.",
-    "inner.temperature.end": "At the last search step.",
-    "inner.temperature.schedule": "How it goes from `start` to `end`.",
-    "inner.regularization": "What is added to the loss while searching.",
-    "inner.epochs": "Passes over the training images in each phase; together at least one, unless the weights were "
-    "trained before (`model.checkpoint`) and the sampler learns nothing.",
-    "inner.epochs.warmup": "In float32, while the quantizers watch the ranges.",
-    "inner.epochs.search": "With a new allocation drawn at every step.",
-    "inner.epochs.finetune": "With the allocation found, weights only.",
-    "inner.optimizer": "How the weights learn.",
-    "inner.logits": "How the precision distribution learns.",
-    "inner.noise": "Other noise in training than that of drawn bits, to hold their effect against.",
-    "study.objectives.metric": "One of the metrics below.",
-    "study.objectives.direction": "Which way is better.",
-    "study.constraints.metric": "One of the metrics below.",
-    "study.constraints.min": "Least value allowed.",
-    "study.constraints.max": "Greatest value allowed.",
-    "study.sampler.name": "How Optuna picks the next point.",
-    "space.type": "A real number, a whole number, or one of a list.",
-    "space.low": "Least value, included.",
-    "space.high": "Greatest value, included; a whole number of steps from `low`.",
-    "space.step": "Distance between values; not with `log`.",
-    "space.log": "Draw on a logarithmic scale; `low` must be positive.",
-    "space.choices": 'Single values; write a list as text, such as `"2,4,8"` for `inner.bits`.',
-    "space.when": "Searched only where the dimensions named, which stand above it, have one of the values listed; "
-    "elsewhere it keeps the experiment's value.",
-}
-NOTES = {
-    "inner.bits": "Each 1 to 16, no doubles.",
-    "inner.pin": "Bits are 1 to 16.",
-    "name": "Letters, digits, `.`, `_` and `-`.",
-}
-
-HEAD = """\
-# The search space, key by key
-
-<!-- Made by docs/make_reference.py from the settings' own classes; change those, then run it again. -->
-
-One YAML file holds the whole experiment. `precsearch init` writes a commented one to start from;
-[`search_spaces/digits.yaml`](../search_spaces/digits.yaml), [`mnist.yaml`](../search_spaces/mnist.yaml) and
-[`imagenet.yaml`](../search_spaces/imagenet.yaml) are complete ones. Every key has a default, except where the table
-says *required*. An unknown key is an error that names the nearest known one, with file, line and column.
-
-The file is YAML 1.2: `1e-4` is a number, `off` and `no` are text. Any key can be set from the command line by its
-dotted path: `--set inner.epochs.search=12`. A path that is searched has no value of its own to set: write
-`--set space.PATH=null` to stop searching it.
-"""
-
-SPACE = """\
-## `space`
-
-Dotted path into this file -> the values to search. A path starts with `data`, `model` or `inner`. Arguments of the
-model's builder can be searched too, such as `model.width`.
-
-```yaml
-space:
-  inner.budget.limit: {type: float, low: 2.0, high: 6.0, step: 0.5}
-  inner.sampler: {type: categorical, choices: [perturb-and-map, multinomial]}
-  inner.regularization.strength: {type: float, low: 1e-3, high: 1e-1, log: true, when: {inner.sampler: [multinomial]}}
-```
-
-A dimension has these keys:
-"""
+TEXT = yaml.safe_load((Path(__file__).parent / "reference_text.yaml").read_text(encoding="utf-8"))
+MEANINGS, NOTES = TEXT["meanings"], TEXT["notes"]
 
 
 def render() -> str:
     """The whole page."""
-    parts = [HEAD, "## The document\n", _table(Experiment, "", MEANINGS)]
+    parts = [TEXT["head"], "## The document\n", _table(Experiment, "", MEANINGS)]
     for path, model, is_entry in _blocks(Experiment):
         entry = " (each entry)" if is_entry else ""
         parts.append(f"## `{path}`{entry}\n")
         parts.append(_intro(model))
         parts.append(_table(model, path, MEANINGS))
         parts.append(_after(path))
-    parts += [SPACE, _dimensions(), _metrics()]
+    parts += [TEXT["space"], _dimensions(), _metrics()]
     return "\n".join(part for part in parts if part)
 
 
@@ -153,7 +86,7 @@ def _table(model: type[BaseModel], path: str, meanings: dict[str, str]) -> str:
         here = f"{path}.{name}" if path else name
         meaning = said.get(name) or meanings.get(here)
         if meaning is None:
-            raise SystemExit(f"{here} has no meaning: say it in {model.__name__}'s docstring, or in MEANINGS")
+            raise SystemExit(f"{here} has no meaning: say it in {model.__name__}'s docstring or reference_text.yaml")
         meaning = " ".join([_sentence(meaning), *([NOTES[here]] if here in NOTES else [])])
         default = "*required*" if name in required else _default(field.get_default(call_default_factory=True))
         rows.append(f"| `{name}` | {_type(properties['properties'][name])} | {default} | {_code(meaning)} |")
@@ -317,14 +250,7 @@ def _dimensions() -> str:
 
 def _metrics() -> str:
     names = ", ".join(f"`{name}`" for name in SELECTABLE_METRICS)
-    return (
-        "## Metrics\n\n"
-        f"Objectives and constraints may name {names}.\n"
-        "Accuracies are fractions of 1, losses are mean cross-entropy in nats, `model_size` is in bytes, `bitops` is\n"
-        "MACs x weight bits x activation bits of one input, `generalization_gap` is training less validation\n"
-        "accuracy; what `evaluate:` measures is in [evaluation.md](evaluation.md).\n"
-        "Metrics of the test split are measured too, but nothing can be selected by them.\n"
-    )
+    return str(TEXT["metrics"]).format(names=names)
 
 
 if __name__ == "__main__":
