@@ -40,6 +40,12 @@ def between_marks(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<=<!-- results: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
+def put_between_marks(text: str, name: str, results: str) -> str:
+    """The page with these results between the marks of the experiment."""
+    # Once: after marks with nothing between them, a second search would find all up to the next experiment's end.
+    return between_marks(name).sub(lambda _: results, text, count=1)
+
+
 def made_by(run: RunDirectory) -> str:
     """Command, seeds, date, hardware and the experiment's hash, in one line."""
     experiment = load_experiment(run.experiment)
@@ -169,12 +175,11 @@ def main() -> None:
     arguments = parser.parse_args()
     run = RunDirectory(arguments.run)
     name, page = load_experiment(run.experiment).name, DOCS / arguments.page
-    marks = between_marks(name)
     text = page.read_text(encoding="utf-8")
-    if not marks.search(text):
+    if not between_marks(name).search(text):
         raise SystemExit(f"{page} has no marks `<!-- results: {name} -->` and `<!-- end -->`")
     copy_figures(run, name, arguments.figures)
-    page.write_text(marks.sub(lambda _: results(run, name, arguments.figures), text), encoding="utf-8")
+    page.write_text(put_between_marks(text, name, results(run, name, arguments.figures)), encoding="utf-8")
     print(f"wrote the results of {name} onto {page}")
 
 

@@ -31,8 +31,17 @@ def _is_number(cell: str) -> bool:
     return re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) is not None
 
 
-def test_four_runs_have_pages() -> None:
-    assert set(PAGES) >= {"lacey-mnist-1000", "lacey-cifar-5000", "sung-mlp", "sung-cnn"}
+def test_every_run_whose_records_are_kept_has_a_page() -> None:
+    kept = {path.name.removesuffix(".tar.xz") for path in (ROOT / "docs" / "records").iterdir()}
+    assert set(PAGES) == kept
+    assert kept >= {"lacey-mnist-1000", "lacey-mnist-5000", "lacey-mnist-whole", "lacey-cifar-5000", "sung-mlp"}
+
+
+@pytest.mark.parametrize("before", ["", "old\n"])
+def test_results_leave_the_rest_of_the_page_alone(before: str) -> None:
+    page = "<!-- results: one -->\n{}<!-- end -->\n\n<!-- results: two -->\nkept\n<!-- end -->\n"
+    maker = script("docs/make_paper_results.py")
+    assert maker.put_between_marks(page.format(before), "one", "new\n") == page.format("new\n")
 
 
 @pytest.mark.slow
