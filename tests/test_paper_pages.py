@@ -37,6 +37,20 @@ def test_every_run_whose_records_are_kept_has_a_page() -> None:
     assert kept >= {"lacey-mnist-1000", "lacey-mnist-5000", "lacey-mnist-whole", "lacey-cifar-5000", "sung-mlp"}
 
 
+@pytest.mark.parametrize("figure", sorted((ROOT / "docs").rglob("*.svg")), ids=lambda path: path.stem)
+def test_what_a_figure_shows_and_where_it_is_from_stand_beside_it(figure: Path) -> None:
+    tables = [figure.with_suffix(".csv"), *figure.parent.glob(f"{figure.stem}-*.csv")]
+    held = [table for table in tables if table.exists()]
+    assert held and all(len(cells(table)) > 1 for table in held)
+    link = f"images/{figure.relative_to(ROOT / 'docs' / 'images')}"
+    pages = [page for page in (ROOT / "docs").glob("*.md") if link in page.read_text(encoding="utf-8")]
+    told = [text.partition(link)[0].rpartition("Made by")[2] for text in map(Path.read_text, pages)]
+    for origin in told or [figure.read_text(encoding="utf-8").rpartition("origin")[2]]:
+        assert re.search(r"(precsearch run|python -m) \S+", origin) and re.search(r"seeds?\b", origin)
+        assert re.search(r"20\d\d-\d\d-\d\d, .*cores.*torch \d", origin.replace("\n", " ").replace(" · ", ", "))
+        assert re.search(r"experiment `?[0-9a-f]{16}|no experiment hash", origin)
+
+
 @pytest.mark.parametrize("before", ["", "old\n"])
 def test_results_leave_the_rest_of_the_page_alone(before: str) -> None:
     page = "<!-- results: one -->\n{}<!-- end -->\n\n<!-- results: two -->\nkept\n<!-- end -->\n"

@@ -1,7 +1,9 @@
-"""Draws hypervolume against trainings, as plain SVG that follows a dark theme."""
+"""Draws hypervolume against trainings, as plain SVG that follows a dark theme, and lists its points as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -65,6 +67,18 @@ def draw(title: str, found: Sequence[Contestant], played: Mapping[str, Sequence[
             "</svg>\n",
         ]
     )
+
+
+def rows(found: Sequence[Contestant], played: Mapping[str, Sequence[Contestant]], volume: Measured) -> str:
+    """The points of `draw`, from the same arguments, as the text of a CSV file."""
+    text = io.StringIO()
+    written = csv.writer(text, lineterminator="\n")
+    written.writerow(("name", "trainings", "hypervolume", "half_interval"))
+    for contestant in [*(each for kind in played.values() for each in kind), *found]:
+        if contestant.trainings:
+            mean, wide = volume(contestant)
+            written.writerow((contestant.name, f"{contestant.trainings:g}", f"{mean:.6f}", f"{wide:.6f}"))
+    return text.getvalue()
 
 
 def _axes(title: str) -> list[str]:

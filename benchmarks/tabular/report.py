@@ -17,7 +17,7 @@ from benchmarks.tabular.contestants import (
     then_trained,
 )
 from benchmarks.tabular.judging import HALVES, CrossFitted, Judge
-from benchmarks.tabular.picture import draw
+from benchmarks.tabular.picture import draw, rows
 from benchmarks.tabular.problem import HERE, Problem
 from benchmarks.tabular.rivals import RANDOM, RUNS, TPE, Rivals
 from benchmarks.tabular.searches import CONSTANT, TOGETHER_KIND, Searches
@@ -53,9 +53,13 @@ class Section:
     def text(self) -> str:
         """All of it."""
         picture = DOCS / "images" / f"tabular-{self.problem.name}.svg"
-        write_text(picture, draw(self.problem.title, [*self.found, self.whole], self.played, self.volume))
+        table = picture.with_suffix(".csv")
+        shown = [*self.found, self.whole]
+        write_text(picture, draw(self.problem.title, shown, self.played, self.volume))
+        write_text(table, rows(shown, self.played, self.volume))
         parts = [f"## {self.problem.title}", self.facts(), self.among_best(), self.regrets(), self.volumes()]
-        return "\n\n".join([*parts, f"![Hypervolume against trainings](images/{picture.name})", self.ends()]) + "\n"
+        drawn = [f"![Hypervolume against trainings](images/{picture.name})", f"[{table.name}](images/{table.name})"]
+        return "\n\n".join([*parts, *drawn, self.ends()]) + "\n"
 
     def facts(self) -> str:
         """Of the table itself."""

@@ -1,21 +1,28 @@
-"""Draws the README's picture from a run directory, as plain SVG.
+"""Draws the README's picture from a run directory, as plain SVG, with what it shows as CSV files beside it.
 
     python docs/images/make_picture.py runs/digits -o docs/images/digits.svg
 
 Left: the bits of each layer in the best allocation. Right: the front, with what uniform and random allocations
-reach at the same budgets. The picture brings its own background, and follows a dark theme.
+reach at the same budgets. Below: the run that it was drawn from. The picture brings its own background, and follows
+a dark theme.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 840, 330
+from precsearch.experiment import load_experiment
+from precsearch.experiment.loading import fingerprint
+from precsearch.results import RunDirectory
+
+WIDTH, HEIGHT = 840, 350
 LEFT, RIGHT = (106, 336), (474, 716)  # the two panels, from x to x
 TOP, BOTTOM = 88, 262
 MOST_BITS = 8
@@ -25,7 +32,7 @@ STYLE = """
   .card { fill: #ffffff; stroke: #d0d7de; }
   text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328; }
   .title { font-size: 15px; font-weight: 600; }
-  .quiet { fill: #59636e; font-size: 12px; }
+  .quiet { fill: #59636e; font-size: 12px; } .origin { fill: #59636e; font-size: 11px; }
   .end { text-anchor: end; } .middle { text-anchor: middle; }
   .line { stroke: #d0d7de; } .track { fill: #eaeef2; }
   .weight, .found { fill: #0969da; } .activation { fill: #9a6700; }
@@ -34,7 +41,7 @@ STYLE = """
   .random { fill: none; stroke: #59636e; stroke-width: 2; }
   @media (prefers-color-scheme: dark) {
     .card { fill: #0d1117; stroke: #3d444d; }
-    text { fill: #f0f6fc; } .quiet { fill: #9198a1; }
+    text { fill: #f0f6fc; } .quiet, .origin { fill: #9198a1; }
     .line { stroke: #3d444d; } .track { fill: #212830; }
     .weight, .found { fill: #58a6ff; } .activation { fill: #d29922; }
     .front { stroke: #58a6ff; } .uniform { stroke: #ff7b72; } .random { stroke: #9198a1; }
@@ -141,11 +148,50 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-def draw(run: Path) -> str:
-    """The picture of one run directory."""
-    pareto = json.loads((run / "pareto.json").read_text(encoding="utf-8"))
+def origin(run: RunDirectory) -> str:
+    """The command, seed, date, hardware and the experiment's hash, in one line."""
+    experiment = load_experiment(run.experiment)
+    machine = json.loads(run.environment.read_text(encoding="utf-8"))
+    parts = (
+        shlex.join(machine["command"]),
+        f"seed {experiment.study.seed}",
+        machine["started"][:10],
+        f"{machine['cpu_count']} cores, torch {machine['packages']['torch']}",
+        f"experiment {fingerprint(experiment)}",
+    )
+    return " · ".join(parts)
+
+
+def write_csv(path: Path, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """One table of the picture."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([heading, *rows])
+
+
+def write_tables(picture: Path, members: list[dict[str, Any]], allocation: dict[str, Any]) -> None:
+    """What either panel shows, as CSV beside the picture."""
+    bits = [
+        (layer["name"], *((layer["targets"].get(target) or {}).get("bits") for target in ("weight", "activation")))
+        for layer in allocation["layers"]
+    ]
+    write_csv(picture.with_name(f"{picture.stem}-bits.csv"), ("layer", "weight_bits", "activation_bits"), bits)
+    points = [
+        (member["trial"], kind, *at) for kind in KINDS for member in members if (at := place(member, kind)) is not None
+    ]
+    heading = ("trial", "allocation", "bitops", "validation_accuracy_percent")
+    write_csv(picture.with_name(f"{picture.stem}-front.csv"), heading, points)
+
+
+def read(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The best trial of a run, its allocation, and the front."""
+    pareto = json.loads((run.path / "pareto.json").read_text(encoding="utf-8"))
     best = next(member for member in pareto["front"] if member["trial"] == pareto["best"])
-    allocation = json.loads((run / best["allocation"]).read_text(encoding="utf-8"))
+    return best, json.loads((run.path / best["allocation"]).read_text(encoding="utf-8")), pareto["front"]
+
+
+def draw(run: RunDirectory) -> str:
+    """The picture of one run directory."""
+    best, allocation, members = read(run)
     bits = ", ".join(f"{layer['name']} {layer['targets']['weight']['bits']}" for layer in allocation["layers"])
     label = f"Weight bits of each layer: {bits}. The front of the run beside uniform and random allocations."
     return "\n".join(
@@ -155,7 +201,8 @@ def draw(run: Path) -> str:
             f"<style>{STYLE}</style>",
             f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8" class="card"/>',
             *bars(allocation, best["trial"]),
-            *front(pareto["front"]),
+            *front(members),
+            text(28, HEIGHT - 16, origin(run), "origin"),
             "</svg>\n",
         ]
     )
@@ -167,7 +214,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("-o", "--output", type=Path, required=True, help="SVG file to write")
     given = parser.parse_args()
-    given.output.write_text(draw(given.run), encoding="utf-8")
+    run = RunDirectory(given.run)
+    given.output.write_text(draw(run), encoding="utf-8")
+    _, allocation, members = read(run)
+    write_tables(given.output, members, allocation)
 
 
 if __name__ == "__main__":
