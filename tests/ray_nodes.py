@@ -106,6 +106,11 @@ class Cluster:
         self.nodes.append(node)
         return node
 
+    def client_logs(self) -> str:
+        """The ends of what Ray's servers for drivers from afar said."""
+        logs = sorted(Path(self.temporary).glob("session_2*/logs/ray_client_server*"))
+        return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')[-3000:]}" for log in logs)
+
     def stop(self) -> None:
         for node in reversed(self.nodes):
             node.stop()
@@ -117,5 +122,8 @@ def cluster(folder: Path, *arguments: str) -> Iterator[Cluster]:
     made = Cluster(folder, *arguments)
     try:
         yield made
+    except BaseException as error:
+        error.add_note(made.client_logs())
+        raise
     finally:
         made.stop()

@@ -143,16 +143,24 @@ def test_local_in_a_process_that_is_connected(monkeypatch: pytest.MonkeyPatch, t
     [
         "RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err for detailed logs.",
         "psutil.ZombieProcess: PID still exists but it's a zombie (pid=967)",
+        '"UNAVAILABLE:Stream removed (Socket closed)"',
     ],
 )
-def test_a_client_server_that_did_not_start_is_asked_once_more(
+def test_a_client_server_that_did_not_start_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last: str
 ) -> None:
-    error = f"Initialization failure from server:\nTraceback (most recent call last):\n  File ...\n{last}\n"
+    error = f"Initialization failure from server:\nTraceback (most recent call last):\n  File ...\n{last}\n>\n"
     message = said(monkeypatch, tmp_path, "ray://head:10001", FakeRay(error))
     assert last in message and "Traceback" not in message
-    monkeypatch.setattr(connection, "import_ray", lambda: FakeRay(error, failures=1))
+    assert "asked 5 times" in message and "GRPC_ENABLE_FORK_SUPPORT=false" in message
+    monkeypatch.setattr(connection, "import_ray", lambda: FakeRay(error, failures=4))
     assert connect("ray://head:10001", tmp_path / "ray.log")
+
+
+def test_what_no_other_try_would_mend_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ray = FakeRay("no such thing", failures=9)
+    said(monkeypatch, tmp_path, "ray://head:10001", ray)
+    assert ray.failures == 8
 
 
 def test_ray_does_not_start_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

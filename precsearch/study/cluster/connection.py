@@ -28,8 +28,10 @@ _SERVERS: Final = {
     "LOG_NAME_UPDATE_INTERVAL_S": "1000000",
     "REPORTER_UPDATE_INTERVAL_MS": "3600000",  # of every process's memory, for the dashboard
 }
-# Now and then, for the first that comes by ray://: the server that Ray starts for it dies at once.
-_UNLUCKY: Final = ("Starting Ray client server failed", "ZombieProcess")
+# By ray://, now and then: the server that Ray forks for a driver, beside threads in gRPC, dies at once (its issue
+# 63202). One in five did on a busy machine.
+_UNLUCKY: Final = ("Starting Ray client server failed", "ZombieProcess", "Stream removed (Socket closed)")
+_TRIES: Final = 5
 _AUTHENTICATION: Final = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication token")
 
 
@@ -64,14 +66,14 @@ def connect(address: str, log: Path, runtime_env: dict[str, Any] | None = None) 
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_system_config": frugal}
     if runtime_env:
         options["runtime_env"] = runtime_env
-    for again in (True, False):
+    for more in reversed(range(_TRIES)):
         try:
             with _servers_environment() if address == "local" else contextlib.nullcontext():
                 ray.init(address=address, **options)
             break
         except Exception as error:
             ray.shutdown()
-            if not (again and any(sign in str(error) for sign in _UNLUCKY)):
+            if not (more and _unlucky(str(error))):
                 raise _told(address, str(error), log.read_text(errors="replace")) from None
     return True
 
@@ -120,8 +122,12 @@ def _place(address: str) -> str | None:
     return address if re.fullmatch(r"(ray://)?[^/\s]+:\d+", address) else None
 
 
+def _unlucky(text: str) -> bool:
+    return any(sign in text for sign in _UNLUCKY)
+
+
 def _told(address: str, text: str, noise: str) -> ClusterError:
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was given"]
+    lines = [line.strip() for line in text.splitlines() if re.search(r"\w", line)] or ["no reason was given"]
     first = lines[-1] if lines[0].endswith(":") else lines[0]  # a title, and a traceback below it
     if any(word.lower() in (text + noise).lower() for word in _AUTHENTICATION):
         return token_error(address)
@@ -134,6 +140,12 @@ def _told(address: str, text: str, noise: str) -> ClusterError:
         return ClusterError(
             f"executor.address: `auto` found no running Ray cluster on this machine ({first}); start one with "
             "`ray start --head`, or use `--executor ray` without --address, which starts one for this study alone"
+        )
+    if _unlucky(text):
+        return ClusterError(
+            f"executor.address: the cluster at {address} was asked {_TRIES} times, and each time the server that Ray "
+            f"starts there for a driver from afar died ({first}); start the head node with "
+            "GRPC_ENABLE_FORK_SUPPORT=false in its environment, or run this on a node, with HOST:6379"
         )
     if address == "local":
         return ClusterError(f"cannot start Ray on this machine: {first}; `--executor inprocess` needs no Ray")
