@@ -88,12 +88,37 @@ def test_pace() -> None:
     pace = Pace(lambda: now[0])
     assert pace.left(3, 0, 4) is None
     pace.begin()
-    now[0] = 6.0
+    now[0] = 20.0  # of loading
     pace.epoch()
+    assert pace.left(trainings=1, open_epochs=3, steps=4) is None
+    now[0] = 23.0
     pace.epoch()
     assert pace.left(trainings=1, open_epochs=2, steps=4) == 3 * (4 + 2)
     pace.end(2)  # trainings turn out to be half as long
     assert pace.left(trainings=1, open_epochs=0, steps=4) == 3 * 2
+
+
+def test_pace_of_long_epochs_is_known_after_the_first() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.begin()
+    now[0] = 600.0
+    pace.epoch()
+    assert pace.left(trainings=1, open_epochs=3, steps=4) == 600 * (4 + 3)
+
+
+def test_pace_of_several_at_a_time() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.begin()
+    pace.begin()
+    for second in (12, 14, 16):
+        now[0] = second
+        pace.epoch()
+    assert pace.left(trainings=0, open_epochs=5, steps=4) is None
+    now[0] = 18
+    pace.epoch()  # each does one in four seconds, so that together they do one in two
+    assert pace.left(trainings=1, open_epochs=5, steps=4) == 2 * (4 + 5)
 
 
 @pytest.mark.parametrize("width", [80, 120])
