@@ -425,6 +425,14 @@ def test_single_trainings_show_nothing(tmp_path: Path) -> None:
     assert "not shown" in lead and "precsearch confirm" in lead and "+1.00 points against uniform" in lead
 
 
+def test_a_command_within_a_sentence_is_set_as_code(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>x"
+    text = page(make_run(folder))
+    command = re.search(r"<code>(precsearch confirm .*?)</code> trains fresh seeds", text)
+    assert command is not None and "&lt;b&gt;x" in command[1] and "<b>" not in command[1]
+    assert "`" not in text.partition("<main")[2].partition("<section")[0]
+
+
 def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
     without = write_report([make_report(tmp_path / "a", Made(trials=2, baselines=(), seeds=0))])
     assert "No baseline has ended" in without.page.lead[0] and not without.page.verdicts.rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from precsearch.report.figures.palette import COLORS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
     from precsearch.report.page.content import Page
 
@@ -39,8 +41,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["prose"] = _prose
     environment.filters["ours"] = Markup  # style, script and drawings: written by us, not by names in an experiment
     return environment
+
+
+def _prose(sentence: str) -> Markup:
+    """A sentence whose commands and keys, in backticks, are set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 @cache
