@@ -7,12 +7,18 @@ import json
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from precsearch.errors import RunDirectoryError
 
 _SILENCE = 30.0  # seconds without an answer after which a download counts as failed
+
+
+def shared_data_folder(name: str) -> Path:
+    """Where this user's processes on this machine keep the data sets that they share under `name`."""
+    return Path(tempfile.gettempdir()) / f"precsearch-data-{os.getuid()}-{name}"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

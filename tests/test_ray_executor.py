@@ -137,10 +137,15 @@ def test_the_command_line_killed_and_interrupted(tmp_path: Path, through: Path) 
     assert_same(run, through)
 
 
+def temporary_folders() -> set[Path]:
+    """Of runs on this machine, beside their run directories."""
+    return {path for kind in ("ray", "data") for path in Path(tempfile.gettempdir()).glob(f"precsearch-{kind}-*")}
+
+
 def test_from_afar(tmp_path: Path, through: Path) -> None:
     """Over ray:// Tune runs on the head node, and the study stays here."""
     home = make_home(tmp_path)
-    before = set(Path(tempfile.gettempdir()).glob("precsearch-ray-*"))
+    before = temporary_folders()
     with cluster(tmp_path) as nodes:
         process = subprocess.run(
             [
@@ -152,5 +157,5 @@ def test_from_afar(tmp_path: Path, through: Path) -> None:
             env=environment() | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)},
         )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    assert set(Path(tempfile.gettempdir()).glob("precsearch-ray-*")) <= before
+    assert temporary_folders() <= before
     assert_same(home / "run", through)

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,8 +24,8 @@ from torch import Tensor
 from precsearch.data.dataset import DataSet, Split
 from precsearch.data.look import Look
 from precsearch.experiment import DataSettings
+from precsearch.files import shared_data_folder
 
-_PREFIX: Final = "precsearch-data-"
 _USERS: Final = ".users"  # locked by every process that uses the folder, so that one nobody uses can be told
 _SPLITS: Final = ("train", "validation", "test")
 _held: list[tuple[Path, IO[bytes]]] = []
@@ -40,7 +39,7 @@ def share_data(name: str) -> None:
     """
     if _held:
         return
-    place = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getuid()}-{name}"
+    place = shared_data_folder(name)
     remove_unused(but=place)
     while True:
         place.mkdir(mode=0o700, exist_ok=True)
@@ -55,7 +54,7 @@ def share_data(name: str) -> None:
 
 def remove_unused(but: Path | None = None) -> None:
     """Remove the folders of this user that no living process holds; `but` stays."""
-    for place in set(Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.getuid()}-*")) - {but}:
+    for place in set(Path(tempfile.gettempdir()).glob(shared_data_folder("*").name)) - {but}:
         with contextlib.suppress(OSError), (place / _USERS).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(place, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from precsearch.errors import ClusterError
 from precsearch.experiment import Experiment
+from precsearch.files import shared_data_folder
 from precsearch.plans import TrialPlan
 from precsearch.study.cluster.code import runtime_env
 from precsearch.study.cluster.quiet import noise_to
@@ -82,7 +83,8 @@ class RayExecutor:
     def _connected(self) -> Nodes:
         if self._nodes is None:
             self._folder = tempfile.mkdtemp(prefix="precsearch-ray-")
-            self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            for folder in (self._folder, shared_data_folder(self._session)):  # the latter is made by the workers here
+                self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self._stack.enter_context(noise_to(Path(self._folder) / "ray.log"))
             self._nodes = self._connect()
         return self._nodes
