@@ -7,6 +7,7 @@ a state to continue from.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -53,6 +54,10 @@ def main(rank: int, meeting: str, folder: Path, steps: int, save_at: int, resume
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
+    # Not by returning: torch 2.13 frees the reducer's process group with Python's lock held, and waits there for a
+    # thread of gloo's that may be waiting for this lock.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

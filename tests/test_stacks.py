@@ -184,7 +184,12 @@ class TestDistributed:
             )
             for rank in range(2)
         ]
-        assert [process.wait(timeout=300) for process in processes] == [0, 0]
+        try:
+            assert [process.wait(timeout=300) for process in processes] == [0, 0]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
         return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
     def test_two_processes_draw_and_find_the_same_and_resume(self, tmp_path):
