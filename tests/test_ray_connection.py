@@ -155,6 +155,7 @@ def test_a_client_server_that_did_not_start_is_asked_for_again(
     assert "asked 5 times" in message and "GRPC_ENABLE_FORK_SUPPORT=false" in message
     monkeypatch.setattr(connection, "import_ray", lambda: FakeRay(error, failures=4))
     assert connect("ray://head:10001", tmp_path / "ray.log")
+    assert said(monkeypatch, tmp_path, "local", FakeRay(error)).startswith("cannot start Ray on this machine")
 
 
 def test_what_no_other_try_would_mend_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

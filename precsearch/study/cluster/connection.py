@@ -141,14 +141,14 @@ def _told(address: str, text: str, noise: str) -> ClusterError:
             f"executor.address: `auto` found no running Ray cluster on this machine ({first}); start one with "
             "`ray start --head`, or use `--executor ray` without --address, which starts one for this study alone"
         )
+    if address == "local":
+        return ClusterError(f"cannot start Ray on this machine: {first}; `--executor inprocess` needs no Ray")
     if _unlucky(text):
         return ClusterError(
             f"executor.address: the cluster at {address} was asked {_TRIES} times, and each time the server that Ray "
             f"starts there for a driver from afar died ({first}); start the head node with "
             "GRPC_ENABLE_FORK_SUPPORT=false in its environment, or run this on a node, with HOST:6379"
         )
-    if address == "local":
-        return ClusterError(f"cannot start Ray on this machine: {first}; `--executor inprocess` needs no Ray")
     return ClusterError(
         f"executor.address: no Ray cluster could be joined at {address}: {first}; the head node listens for "
         "drivers on port 6379 and for ray:// on port 10001 unless told otherwise"
