@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: written beside, flushed, then renamed; and fetching some."""
+"""Writing files whole or not at all (beside, flushed, then renamed), fetching some, and where some are shared."""
 
 from __future__ import annotations
 
